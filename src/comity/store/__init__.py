@@ -1,1 +1,1 @@
-"""."""
+"""What an agent remembers: the port, and the SQLite backend behind it."""

@@ -1,1 +1,1 @@
-"""."""
+"""One module per verifier: builds what that verifier checks."""

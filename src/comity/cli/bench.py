@@ -1,0 +1,34 @@
+"""`comity bench`: exact gas, and the relayer's pace."""
+
+import asyncio
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from comity.cli.output import JsonFlag, emit_json, emit_table
+
+app = typer.Typer(help="Measure gas and the relayer's pace.", no_args_is_help=True)
+
+_SNAPSHOT = Path("tests/gas/snapshot.json")
+
+
+@app.command()
+def gas(
+    json: JsonFlag = False,
+    check: Annotated[bool, typer.Option("--check", help="Fail unless every figure equals the snapshot.")] = False,
+    update: Annotated[bool, typer.Option("--update", help="Write the snapshot.")] = False,
+    snapshot: Annotated[Path, typer.Option(help="The committed figures.")] = _SNAPSHOT,
+) -> None:
+    """Gas of dispatch and deliver: whole transactions; for runs, per message."""
+    from comity.bench import gas as bench_gas
+
+    figures = asyncio.run(bench_gas.measure())
+    if update:
+        bench_gas.save_snapshot(figures, snapshot)
+    if json:
+        emit_json(figures)
+    else:
+        emit_table("gas per message", ("path", "gas"), list(figures.items()))
+    if check:
+        bench_gas.check(figures, snapshot)

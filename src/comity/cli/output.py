@@ -1,0 +1,86 @@
+"""What the commands print: data on stdout, everything else on stderr, JSON when asked, colour only where it is welcome."""
+
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from comity.core.errors import ComityError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
+ConfigFlag = Annotated[
+    str | None, typer.Option("--config", metavar="FILE", help="Read this comity.toml instead of the nearest one.")
+]
+YesFlag = Annotated[bool, typer.Option("--yes", help="Answer yes; without a terminal nothing else does.")]
+
+
+def get_console() -> "Console":
+    """Return the console for data; rich honours NO_COLOR and the absence of a terminal."""
+    from rich.console import Console
+
+    return Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+
+
+def emit_json(value: Any) -> None:
+    """Print one JSON object: bytes as hex, sets as lists."""
+    import msgspec
+
+    sys.stdout.write(msgspec.json.encode(value, enc_hook=_encode_other, order="deterministic").decode() + "\n")
+
+
+def emit_error(error: ComityError, as_json: bool) -> None:
+    """Say what went wrong and the next command."""
+    if as_json:
+        emit_json(
+            {
+                "error": type(error).__name__,
+                "message": str(error),
+                "next_step": error.next_step,
+                "exit_code": error.exit_code,
+            }
+        )
+    sys.stderr.write(f"error: {error}\n")
+    if error.next_step:
+        sys.stderr.write(f"next:  {error.next_step}\n")
+
+
+def emit_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Print a table; numbers are right-aligned."""
+    from rich.table import Table
+
+    table = Table(title=title or None, title_justify="left", pad_edge=False)
+    for index, column in enumerate(columns):
+        numeric = bool(rows) and all(isinstance(row[index], int | float) for row in rows)
+        table.add_column(column, justify="right" if numeric else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(show(cell) for cell in row))
+    get_console().print(table)
+
+
+def show(value: object) -> str:
+    """Write a value as people read it."""
+    if isinstance(value, bytes):
+        return "0x" + value.hex()
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    return str(value)
+
+
+def shorten(value: bytes) -> str:
+    """Write the first and last bytes of an id."""
+    text = value.hex()
+    return f"0x{text[:8]}…{text[-6:]}"
+
+
+def _encode_other(value: Any) -> Any:
+    if isinstance(value, bytes):
+        return "0x" + value.hex()
+    if isinstance(value, set | frozenset):
+        return sorted(value)
+    raise TypeError(f"{type(value).__name__} has no JSON form")

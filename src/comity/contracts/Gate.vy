@@ -1,0 +1,756 @@
+# pragma version 0.4.3
+# pragma evm-version prague
+"""
+@title Gate
+@license MIT
+@notice Where an envelope ends: asks the verifiers that its policies name, executes it, and records the outcome in a receipt.
+        Spec: spec/verification.md, spec/outcomes.md. Twin: comity/core/delivery.py.
+@custom:trust For each envelope, the verifiers of its sender's policy, its receiver's and the floor, together; broken verifiers
+              deceive those who accept them and nobody else. The Authority opens lanes and registers verifiers, after a delay.
+@custom:kill The Authority: its guardians pause a lane or suspend a verifier for at most 7 days in any 30, its owner revokes one.
+"""
+
+from .core import envelope
+from .core import interop_address
+from .core import lane as lane_module
+from .core import policy as policy_module
+from .interfaces import IGate
+from .interfaces import IReceiver
+from .interfaces import IRouter
+from .interfaces import IVerifier
+from .parts import receiver_policies
+
+# Both mappings stand first: verifiers prove storage slots 0 and 1.
+# lane -> nonce (40 bits) | accumulator (216 bits) of its receipts
+words: public(HashMap[bytes32, uint256])
+# lane -> nonce -> the word it had then
+snapshots: public(HashMap[bytes32, HashMap[uint256, uint256]])
+
+initializes: receiver_policies
+exports: (receiver_policies.policy_of, receiver_policies.tiers_of)
+
+event Decided:
+    lane: indexed(bytes32)
+    id: indexed(bytes32)
+    receipt: uint256
+    beneficiary: bytes32
+
+event Replied:
+    id: indexed(bytes32)
+    result: Bytes[MAX_REPLY]
+
+event Failed:
+    id: indexed(bytes32)
+    reason: Bytes[MAX_REASON]
+
+event LaneOpened:
+    lane: indexed(bytes32)
+    origin: indexed(uint256)
+    router: bytes32
+
+event LanePaused:
+    lane: indexed(bytes32)
+    until: uint256
+
+event Snapshotted:
+    lane: indexed(bytes32)
+    word: uint256
+
+event FloorSet:
+    lane: indexed(bytes32)
+    policy: uint256
+
+
+# A direction's word while entries are added to it.
+struct Receipts:
+    lane: bytes32
+    word: uint256
+    beneficiary: bytes32
+
+
+# A run being delivered.
+struct Run:
+    lane: bytes32
+    state: uint256
+    word: uint256
+    entries: uint256
+    count: uint256
+    verified: uint256
+    done: uint256
+    cause: uint256
+    mark_key: bytes32
+    marks: uint256
+    stored_marks: uint256
+
+
+MAX_BODY: constant(uint256) = 65536
+MAX_ENTRIES: constant(uint256) = 128
+MAX_SUFFIX: constant(uint256) = 256
+MAX_PROOFS: constant(uint256) = 8
+SMALL: constant(uint256) = 1312
+MAX_REPLY: constant(uint256) = 1024
+MAX_REASON: constant(uint256) = 256
+
+# Where the ABI puts the body of deliver(uint256,bytes32,bytes), and the length of its header.
+BODY_OFFSET: constant(uint256) = 68
+BODY: constant(uint256) = 132
+BODY_HEADER: constant(uint256) = 10
+
+# Two-bit marks, and the outcomes of a receipt.
+UNDECIDED: constant(uint256) = 0
+EXECUTED: constant(uint256) = 1
+FAILED: constant(uint256) = 2
+CANCELLED: constant(uint256) = 3
+FILLED: constant(uint256) = 4
+EXPIRED: constant(uint256) = 5
+
+RECEIPT_TAG: constant(uint256) = 129
+
+# A lane's state: origin (64) | paused until (40) | opened (1).
+ORIGIN_MASK: constant(uint256) = 2**64 - 1
+PAUSED_SHIFT: constant(uint256) = 64
+OPENED: constant(uint256) = 2**104
+FLOORED: constant(uint256) = 2**105
+
+# Gas kept for what surrounds a hook: the frame's own work, and the bookkeeping after it.
+FRAME_GAS: constant(uint256) = 20000
+RESERVE_GAS: constant(uint256) = 80000
+# How long a retired verifier is still accepted for delivery, in seconds.
+DELIVERY_OVERLAP: constant(uint256) = 30 * 86400
+MAX_PAUSE: constant(uint256) = 7 * 86400
+MAX_VERIFIERS: constant(uint256) = 120
+ADDRESS_MASK: constant(uint256) = 2**160 - 1
+
+VALUATION_GAS: constant(uint256) = 100000
+
+MAGIC: constant(bytes4) = 0x2432ef26
+
+# Why an envelope of the run was left untouched.
+ALREADY_DELIVERED: constant(uint256) = 1
+TOO_EARLY: constant(uint256) = 2
+DEADLINE_PASSED: constant(uint256) = 3
+POLICY_NOT_SATISFIED: constant(uint256) = 4
+NO_RECEIVER_POLICY: constant(uint256) = 5
+DEPENDENCY_UNDECIDED: constant(uint256) = 6
+MORE_GAS_NEEDED: constant(uint256) = 7
+RECEIVER_FAILED: constant(uint256) = 8
+NOT_SUPPORTED: constant(uint256) = 9
+VALUATION_FAILED: constant(uint256) = 10
+
+CHAIN_ID: immutable(uint256)
+AUTHORITY: immutable(address)
+ROUTER: immutable(address)
+
+# index -> address (160) | retired at (40) | suspended until (40) | revoked (1)
+verifiers: public(HashMap[uint256, uint256])
+verifier_count: public(uint256)
+# origin -> lane; fixed once
+lane_from: public(HashMap[uint256, bytes32])
+lanes: public(HashMap[bytes32, uint256])
+floors: public(HashMap[bytes32, uint256])
+# keccak256(lane, policy, nonce // 128) -> 128 two-bit marks
+marks: HashMap[bytes32, uint256]
+# envelope id -> outcome, for envelopes with assets
+status: public(HashMap[bytes32, uint256])
+# The envelope whose hook is running.
+current: transient(IGate.Context)
+current_receiver: transient(address)
+current_result: transient(bytes32)
+
+
+@deploy
+def __init__(authority: address, router: address):
+    """
+    @param authority The Authority on this chain.
+    @param router The Router on this chain.
+    """
+    assert authority != empty(address) and router != empty(address), "gate: zero address"
+    CHAIN_ID = chain.id
+    AUTHORITY = authority
+    ROUTER = router
+
+
+@external
+@view
+def authority() -> address:
+    return AUTHORITY
+
+
+@external
+@view
+def router() -> address:
+    return ROUTER
+
+
+# ---------------------------------------------------------------------------------------------- delivery
+
+
+@external
+@nonreentrant
+def deliver(before: uint256, beneficiary: bytes32, body: Bytes[MAX_BODY]):
+    """
+    @notice Deliver a run of consecutive entries of a lane under one word. Each envelope is executed, or left untouched.
+    @param before The lane's accumulator before the run.
+    @param beneficiary Whom the receipts name, on the origin; zero means the caller.
+    @param body Proofs, following entries and the run, as in spec/verification.md. It is read in calldata, in windows, so
+                that its declared maximum costs nothing.
+    """
+    self._deliver(before, self._named(beneficiary))
+
+
+@internal
+def _deliver(before: uint256, beneficiary: bytes32):
+    assert chain.id == CHAIN_ID, "gate: wrong chain"
+    assert self._read(BODY_OFFSET) == 96, "gate: malformed body"
+    header: uint256 = self._read(BODY)
+    proofs: uint256 = BODY + BODY_HEADER + (header >> 240)
+    suffix: uint256 = proofs + ((header >> 216) & 16777215)
+    run: Run = empty(Run)
+    run.entries = suffix + 32 * ((header >> 192) & 65535)
+    run.count = (header >> 176) & 65535
+    run = self._index(run, before, suffix, (header >> 192) & 65535)
+    run.verified = self._ask(run.lane, run.word, proofs, (header >> 208) & 255, suffix)
+
+    receipts: Receipts = Receipts(lane=run.lane, word=self.words[run.lane], beneficiary=beneficiary)
+    self.current.lane = run.lane
+    self.current.verified = run.verified
+    prefix: Bytes[32] = interop_address._encode_chain(run.state & ORIGIN_MASK)
+    cursor: uint256 = run.entries
+    for i: uint256 in range(run.count, bound=MAX_ENTRIES):
+        size: uint256 = self._read(cursor) >> 240
+        cursor += 2
+        if size == 0:
+            cursor += 32
+            continue
+        cursor += size
+        bytes_: Bytes[SMALL] = self._load(cursor, size)
+        head: uint256 = convert(extract32(bytes_, 0), uint256)
+        policy: uint256 = convert(extract32(bytes_, envelope.POLICY), uint256)
+        nonce: uint256 = (head >> envelope.NONCE_SHIFT) & envelope.MASK_40
+        key: bytes32 = self._mark_key(run.lane, policy, nonce)
+        if key != run.mark_key:
+            if run.marks != run.stored_marks:
+                self.marks[run.mark_key] = run.marks
+            run.mark_key = key
+            run.marks = self.marks[key]
+            run.stored_marks = run.marks
+
+        cause: uint256 = self._admit(head, policy, run.verified, run.lane, run.state)
+        place: uint256 = 2 * (nonce % 128)
+        if (run.marks >> place) & 3 != UNDECIDED:
+            cause = ALREADY_DELIVERED
+        dependency: uint256 = EXECUTED
+        depends_on: uint256 = (head >> envelope.DEPENDS_SHIFT) & envelope.MASK_40
+        if depends_on != 0 and cause == 0:
+            if self._mark_key(run.lane, policy, depends_on) == key:
+                dependency = (run.marks >> (2 * (depends_on % 128))) & 3
+            else:
+                dependency = self._mark(run.lane, policy, depends_on)
+            if dependency == UNDECIDED:
+                cause = DEPENDENCY_UNDECIDED
+        if cause != 0:
+            run.cause = cause
+            continue
+
+        id: bytes32 = keccak256(bytes_)
+        outcome: uint256 = FAILED
+        result: bytes32 = empty(bytes32)
+        if dependency == EXECUTED:
+            outcome, result, cause = self._execute(id, head, run.verified, run.lane, prefix, bytes_)
+            if cause != 0:
+                run.cause = cause
+                if cause == MORE_GAS_NEEDED:
+                    break
+                continue
+        run.marks |= outcome << place
+        run.done += 1
+        receipts.word = self._append(receipts.lane, receipts.word, id, outcome, receipts.beneficiary, result)
+
+    if run.done == 0:
+        self._raise(run.cause)
+    self.current_receiver = empty(address)
+    self.marks[run.mark_key] = run.marks
+    self.words[run.lane] = receipts.word
+
+
+@internal
+@view
+def _index(given: Run, before: uint256, suffix: uint256, suffix_count: uint256) -> Run:
+    """
+    @notice Hash the run forward to the word that the verifiers are asked about, and refuse early what would do nothing.
+    """
+    run: Run = given
+    first: uint256 = 0
+    accumulator: uint256 = before
+    cursor: uint256 = run.entries
+    useful: bool = False
+    for i: uint256 in range(run.count, bound=MAX_ENTRIES):
+        size: uint256 = self._read(cursor) >> 240
+        cursor += 2
+        entry: bytes32 = empty(bytes32)
+        if size == 0:
+            size = 32
+            entry = convert(self._read(cursor), bytes32)
+        else:
+            assert size >= envelope.FIXED, "gate: malformed envelope"
+            entry = keccak256(self._load(cursor + size, size))
+            head: uint256 = self._read(cursor)
+            lane: bytes32 = convert(self._read(cursor + envelope.LANE), bytes32)
+            nonce: uint256 = (head >> envelope.NONCE_SHIFT) & envelope.MASK_40
+            if first == 0:
+                assert nonce > i, "gate: malformed run"
+                first = nonce - i
+                run.lane = lane
+                run.state = self.lanes[lane]
+                assert run.state != 0, "gate: unknown lane"
+                assert block.timestamp >= (run.state >> PAUSED_SHIFT) & envelope.MASK_40, "gate: lane paused"
+            assert nonce == first + i and lane == run.lane, "gate: malformed run"
+            assert envelope._is_canonical_head(head), "gate: malformed envelope"
+            length: uint256 = envelope.FIXED + envelope.ASSET * ((head >> envelope.ASSETS_SHIFT) & envelope.MASK_8) + (head & envelope.MASK_32)
+            assert size == length or (head >> envelope.CONDITIONS_SHIFT) & envelope.MASK_8 != 0, "gate: malformed envelope"
+            if not useful:
+                if self._mark(lane, self._read(cursor + envelope.POLICY), nonce) != UNDECIDED:
+                    run.cause = ALREADY_DELIVERED
+                else:
+                    cause: uint256 = self._in_time(head)
+                    useful = cause == 0
+                    run.cause = cause
+        cursor += size
+        accumulator = lane_module._extend(accumulator, entry)
+    assert first != 0, "gate: malformed run"
+    if not useful:
+        self._raise(run.cause)
+    for i: uint256 in range(suffix_count, bound=MAX_SUFFIX):
+        accumulator = lane_module._extend(accumulator, convert(self._read(suffix + 32 * i), bytes32))
+    last: uint256 = first + run.count + suffix_count - 1
+    assert last <= lane_module.MAX_NONCE, "gate: malformed run"
+    assert cursor == BODY + self._read(BODY - 32), "gate: malformed body"
+    run.word = last << lane_module.ACCUMULATOR_BITS | accumulator
+    run.cause = 0
+    return run
+
+
+@internal
+@view
+def _ask(lane: bytes32, word: uint256, proofs: uint256, count: uint256, end: uint256) -> uint256:
+    """
+    @notice The mask of verifiers that accept the word; one that refuses its proof reverts the whole call.
+    """
+    verified: uint256 = 0
+    cursor: uint256 = proofs
+    for i: uint256 in range(count, bound=MAX_PROOFS):
+        head: uint256 = self._read(cursor)
+        index: uint256 = head >> 248
+        size: uint256 = (head >> 232) & 65535
+        cursor += 3 + size
+        proof: Bytes[SMALL] = self._load(cursor, size)
+        digest: bytes32 = staticcall IVerifier(self._live(index)).verify(
+            lane, lane_module.DISPATCHES, word, proof
+        )
+        assert digest == lane_module._compute_digest(lane, lane_module.DISPATCHES, word), "gate: verifier refused"
+        assert verified >> index == 0, "gate: proofs not ascending"
+        verified |= 1 << index
+    assert cursor == end, "gate: malformed body"
+    return verified
+
+
+@internal
+@view
+def _live(index: uint256) -> address:
+    """
+    @notice The verifier, if what it accepts counts for delivery now.
+    """
+    record: uint256 = self.verifiers[index]
+    assert record != 0, "gate: unknown verifier"
+    assert record >> 240 == 0, "gate: verifier revoked"
+    assert block.timestamp >= (record >> 200) & envelope.MASK_40, "gate: verifier suspended"
+    retired: uint256 = (record >> 160) & envelope.MASK_40
+    assert retired == 0 or block.timestamp <= retired + DELIVERY_OVERLAP, "gate: verifier retired"
+    return convert(record & ADDRESS_MASK, address)
+
+
+@internal
+@view
+def _admit(head: uint256, policy: uint256, verified: uint256, lane: bytes32, state: uint256) -> uint256:
+    """
+    @notice Everything but the receiver that can leave an envelope untouched.
+    @return The cause, or 0.
+    """
+    cause: uint256 = self._in_time(head)
+    if cause != 0:
+        return cause
+    if not (policy_module._is_wellformed(policy) and policy_module._is_satisfied(policy, verified)):
+        return POLICY_NOT_SATISFIED
+    if state & FLOORED != 0 and not policy_module._is_satisfied(self.floors[lane], verified):
+        return POLICY_NOT_SATISFIED
+    unsupported: uint256 = envelope.VIEW | envelope.FILLABLE | envelope.CANCEL
+    if (head >> envelope.FLAGS_SHIFT) & unsupported != 0 or (head >> envelope.CONDITIONS_SHIFT) & 65535 != 0:
+        return NOT_SUPPORTED
+    return 0
+
+
+@internal
+@view
+def _in_time(head: uint256) -> uint256:
+    if block.timestamp < (head >> envelope.AFTER_SHIFT) & envelope.MASK_40:
+        return TOO_EARLY
+    if block.timestamp > (head >> envelope.BEFORE_SHIFT) & envelope.MASK_40:
+        return DEADLINE_PASSED
+    return 0
+
+
+@internal
+def _execute(
+    id: bytes32, head: uint256, verified: uint256, lane: bytes32, prefix: Bytes[32], bytes_: Bytes[SMALL]
+) -> (uint256, bytes32, uint256):
+    """
+    @return The outcome, the hash of its result, and 0; or the cause for which the envelope is untouched.
+    """
+    receiver: address = convert(convert(extract32(bytes_, envelope.RECEIVER), uint160), address)
+    sender: bytes32 = extract32(bytes_, envelope.SENDER)
+    payload: Bytes[SMALL] = slice(bytes_, envelope.FIXED, head & envelope.MASK_32)
+    accepted: uint256 = receiver_policies.policy_of[lane][receiver]
+    if accepted == 0:
+        return 0, empty(bytes32), NO_RECEIVER_POLICY
+    if accepted == receiver_policies.TIERED:
+        valued: bool = False
+        valuation: uint256 = 0
+        valued, valuation = self._valuate(lane, receiver, sender, payload)
+        if not valued:
+            return 0, empty(bytes32), VALUATION_FAILED
+        accepted = receiver_policies._choose(lane, receiver, valuation)
+    if not policy_module._is_satisfied(accepted, verified):
+        return 0, empty(bytes32), POLICY_NOT_SATISFIED
+
+    gas_limit: uint256 = (head >> envelope.GAS_SHIFT) & envelope.MASK_32
+    # The frame's own call passes on at most 63/64 of its gas, and so does ours.
+    frame_gas: uint256 = gas_limit + gas_limit // 63 + FRAME_GAS
+    if msg.gas - msg.gas // 64 < frame_gas + RESERVE_GAS:
+        return 0, empty(bytes32), MORE_GAS_NEEDED
+    self.current.id = id
+    self.current_receiver = receiver
+    self.current_result = empty(bytes32)
+    success: bool = False
+    answer: Bytes[MAX_REASON] = b""
+    success, answer = raw_call(
+        self,
+        abi_encode(
+            receiver,
+            gas_limit,
+            id,
+            concat(prefix, convert(convert(convert(sender, uint160), address), bytes20)),
+            payload,
+            method_id=method_id("frame(address,uint256,bytes32,bytes,bytes)"),
+        ),
+        max_outsize=MAX_REASON,
+        gas=frame_gas,
+        revert_on_failure=False,
+    )
+    if success:
+        if convert(extract32(answer, 0), uint256) == 0:
+            return 0, empty(bytes32), MORE_GAS_NEEDED
+        return EXECUTED, self.current_result, 0
+    if (head >> envelope.FLAGS_SHIFT) & envelope.RETRYABLE != 0:
+        return 0, empty(bytes32), RECEIVER_FAILED
+    log Failed(id=id, reason=answer)
+    if len(answer) == 0:
+        return FAILED, empty(bytes32), 0
+    return FAILED, keccak256(answer), 0
+
+
+@external
+def frame(receiver: address, gas_limit: uint256, id: bytes32, sender: Bytes[64], payload: Bytes[SMALL]) -> uint256:
+    """
+    @notice The Gate's call to itself around a hook, so that the hook and the check of its answer revert as one.
+    @return 1 when the hook ran and answered; 0 when the hook could not have been given all of its gas.
+    """
+    assert msg.sender == self, "gate: only the gate"
+    if msg.gas - msg.gas // 64 < gas_limit + 3000:
+        return 0
+    answer: bytes4 = extcall IReceiver(receiver).receiveMessage(id, sender, payload, gas=gas_limit)
+    assert answer == MAGIC, "gate: receiver did not acknowledge"
+    return 1
+
+
+@internal
+@view
+def _valuate(lane: bytes32, receiver: address, sender: bytes32, payload: Bytes[SMALL]) -> (bool, uint256):
+    """
+    @notice Ask the receiver what an envelope is worth to it. A valuation that fails picks no tier at all.
+    """
+    if msg.gas - msg.gas // 64 < VALUATION_GAS + 10000:
+        return False, 0
+    success: bool = False
+    answer: Bytes[32] = b""
+    success, answer = raw_call(
+        receiver,
+        abi_encode(lane, sender, payload, method_id=method_id("valuation(bytes32,bytes32,bytes)")),
+        max_outsize=32,
+        gas=VALUATION_GAS,
+        is_static_call=True,
+        revert_on_failure=False,
+    )
+    if not success or len(answer) != 32:
+        return False, 0
+    return True, convert(answer, uint256)
+
+
+@external
+@view
+def context() -> IGate.Context:
+    """
+    @notice The envelope whose hook is running.
+    """
+    assert self.current_receiver != empty(address), "gate: no hook is running"
+    return self.current
+
+
+@external
+def reply(result: Bytes[MAX_REPLY]):
+    """
+    @notice Called by the receiver from inside its hook: the result that the receipt carries to the sender.
+    """
+    assert msg.sender == self.current_receiver, "gate: no hook of this receiver is running"
+    assert len(result) != 0, "gate: empty reply"
+    self.current_result = keccak256(result)
+    log Replied(id=self.current.id, result=result)
+
+
+@external
+@nonreentrant
+def expire(bytes_: Bytes[envelope.FIXED + envelope.MAX_ASSETS * envelope.ASSET + envelope.MAX_PAYLOAD], beneficiary: bytes32):
+    """
+    @notice Past its deadline an undecided envelope gets its EXPIRED receipt. It needs no proof: whether the envelope was ever
+            dispatched is checked where the receipt settles.
+    @param bytes_ The envelope.
+    @param beneficiary Whom the receipt names, on the origin; zero means the caller.
+    """
+    assert chain.id == CHAIN_ID, "gate: wrong chain"
+    assert len(bytes_) >= envelope.FIXED, "gate: malformed envelope"
+    head: uint256 = convert(extract32(bytes_, 0), uint256)
+    lane: bytes32 = extract32(bytes_, envelope.LANE)
+    assets: uint256 = (head >> envelope.ASSETS_SHIFT) & envelope.MASK_8
+    assert envelope._is_canonical_head(head), "gate: malformed envelope"
+    assert len(bytes_) == envelope.FIXED + envelope.ASSET * assets + (head & envelope.MASK_32), "gate: malformed envelope"
+    assert self.lanes[lane] != 0, "gate: unknown lane"
+    assert block.timestamp > (head >> envelope.BEFORE_SHIFT) & envelope.MASK_40, "gate: deadline not passed"
+    id: bytes32 = keccak256(bytes_)
+    if assets == 0:
+        nonce: uint256 = (head >> envelope.NONCE_SHIFT) & envelope.MASK_40
+        policy: uint256 = convert(extract32(bytes_, envelope.POLICY), uint256)
+        # No mark is written: a fake with this nonce and an old deadline would burn the genuine envelope's.
+        assert self._mark(lane, policy, nonce) == UNDECIDED, "gate: already delivered"
+    else:
+        assert self.status[id] == UNDECIDED, "gate: already delivered"
+        self.status[id] = EXPIRED
+    self.words[lane] = self._append(lane, self.words[lane], id, EXPIRED, self._named(beneficiary), empty(bytes32))
+
+
+@external
+@nonreentrant
+def snapshot(lane: bytes32):
+    """
+    @notice Keep the present word of the lane's receipts.
+    """
+    word: uint256 = self.words[lane]
+    nonce: uint256 = word >> lane_module.ACCUMULATOR_BITS
+    assert nonce != 0, "gate: nothing to keep"
+    self.snapshots[lane][nonce] = word
+    log Snapshotted(lane=lane, word=word)
+
+
+@internal
+def _append(lane: bytes32, word: uint256, id: bytes32, outcome: uint256, beneficiary: bytes32, result: bytes32) -> uint256:
+    """
+    @notice The word of the receipts with one more; the caller stores it.
+    """
+    position: uint256 = (word >> lane_module.ACCUMULATOR_BITS) + 1
+    assert position <= lane_module.MAX_NONCE  # dev: a trillion receipts
+    tag: uint256 = RECEIPT_TAG << 48 | outcome << 40 | position
+    entry: bytes32 = keccak256(concat(convert(convert(tag, uint56), bytes7), id, beneficiary, result))
+    extended: uint256 = (
+        position << lane_module.ACCUMULATOR_BITS | lane_module._extend(word & lane_module.ACCUMULATOR_MASK, entry)
+    )
+    if position % lane_module.SNAPSHOT_INTERVAL == 0:
+        self.snapshots[lane][position] = extended
+    log Decided(lane=lane, id=id, receipt=position << 8 | outcome, beneficiary=beneficiary)
+    return extended
+
+
+@internal
+@view
+def _named(beneficiary: bytes32) -> bytes32:
+    if beneficiary == empty(bytes32):
+        return convert(msg.sender, bytes32)
+    return beneficiary
+
+
+@internal
+@pure
+def _raise(cause: uint256):
+    """
+    @notice Why nothing was done, in the words that agents act on.
+    """
+    assert cause != ALREADY_DELIVERED, "gate: already delivered"
+    assert cause != TOO_EARLY, "gate: too early"
+    assert cause != DEADLINE_PASSED, "gate: deadline passed"
+    assert cause != POLICY_NOT_SATISFIED, "gate: policy not satisfied"
+    assert cause != NO_RECEIVER_POLICY, "gate: receiver has no policy"
+    assert cause != DEPENDENCY_UNDECIDED, "gate: dependency undecided"
+    assert cause != MORE_GAS_NEEDED, "gate: more gas needed"
+    assert cause != RECEIVER_FAILED, "gate: receiver failed"
+    assert cause != VALUATION_FAILED, "gate: valuation failed"
+    raise "gate: not supported yet"
+
+
+@internal
+@view
+def _read(offset: uint256) -> uint256:
+    """
+    @notice One word of calldata; reverts beyond its end.
+    """
+    return convert(slice(msg.data, offset, 32), uint256)
+
+
+@internal
+@view
+def _load(end: uint256, size: uint256) -> Bytes[SMALL]:
+    """
+    @notice The `size` bytes of calldata that end at `end`.
+    @dev A slice of calldata needs a constant length. These windows reach back, over what stands before, which is always
+         enough: the arguments and one proof are longer than the step from one window to the next.
+    """
+    if size <= 288:
+        return slice(slice(msg.data, end - 288, 288), 288 - size, size)
+    if size <= 512:
+        return slice(slice(msg.data, end - 512, 512), 512 - size, size)
+    if size <= 736:
+        return slice(slice(msg.data, end - 736, 736), 736 - size, size)
+    if size <= 960:
+        return slice(slice(msg.data, end - 960, 960), 960 - size, size)
+    assert size <= SMALL, "gate: too long for deliver"
+    return slice(slice(msg.data, end - SMALL, SMALL), SMALL - size, size)
+
+
+# ---------------------------------------------------------------------------------------------- marks
+
+
+@external
+@view
+def mark(lane: bytes32, policy: uint256, nonce: uint256) -> uint256:
+    """
+    @return 0 undecided, 1 executed, 2 failed, 3 cancelled.
+    """
+    return self._mark(lane, policy, nonce)
+
+
+@internal
+@view
+def _mark(lane: bytes32, policy: uint256, nonce: uint256) -> uint256:
+    return (self.marks[self._mark_key(lane, policy, nonce)] >> (2 * (nonce % 128))) & 3
+
+
+@internal
+@pure
+def _mark_key(lane: bytes32, policy: uint256, nonce: uint256) -> bytes32:
+    return keccak256(abi_encode(lane, policy, nonce // 128))
+
+
+# ---------------------------------------------------------------------------------------------- receivers
+
+
+@external
+def set_policy(lane: bytes32, receiver: address, policy: uint256):
+    """
+    @notice By the receiver or its owner: the weakest policy under which it takes calls from the lane; 0 takes none.
+    """
+    assert self.lanes[lane] != 0, "gate: unknown lane"
+    receiver_policies._set_policy(lane, receiver, policy, self._registered())
+
+
+@external
+def set_tiers(
+    lane: bytes32, receiver: address, tiers: DynArray[receiver_policies.Tier, receiver_policies.MAX_TIERS]
+):
+    """
+    @notice By the receiver or its owner: policies by what an envelope is worth, as its own valuation() says.
+    """
+    assert self.lanes[lane] != 0, "gate: unknown lane"
+    receiver_policies._set_tiers(lane, receiver, tiers, self._registered())
+
+
+@internal
+@view
+def _registered() -> uint256:
+    return (1 << self.verifier_count) - 1
+
+
+# ---------------------------------------------------------------------------------------------- the Authority
+
+
+@external
+def open_lane(origin: uint256, router: bytes32) -> bytes32:
+    """
+    @notice Open the lane from an origin's Router, for ever.
+    """
+    self._only_authority()
+    assert origin != 0 and origin <= ORIGIN_MASK and origin != CHAIN_ID, "gate: no such origin"
+    assert router != empty(bytes32), "gate: no such origin"
+    assert self.lane_from[origin] == empty(bytes32), "gate: lane is open"
+    lane: bytes32 = lane_module._compute_lane(origin, router, CHAIN_ID, convert(self, bytes32))
+    self.lane_from[origin] = lane
+    self.lanes[lane] = origin | OPENED
+    self.words[lane] = lane_module._compute_seed(lane, lane_module.RECEIPTS)
+    log LaneOpened(lane=lane, origin=origin, router=router)
+    return lane
+
+
+@external
+def set_verifier(index: uint256, record: uint256):
+    """
+    @notice Append a verifier, or change the state of one; an index never changes its meaning.
+    """
+    self._only_authority()
+    old: uint256 = self.verifiers[index]
+    assert record & ADDRESS_MASK != 0, "gate: zero verifier"
+    if old == 0:
+        assert index == self.verifier_count and index < MAX_VERIFIERS, "gate: not the next index"
+        self.verifier_count = index + 1
+    else:
+        assert old & ADDRESS_MASK == record & ADDRESS_MASK, "gate: an index never changes its meaning"
+    self.verifiers[index] = record
+
+
+@external
+def set_floor(lane: bytes32, policy: uint256):
+    """
+    @notice What every envelope of the lane must satisfy, whatever its sender and receiver accept; 0 lifts it.
+    """
+    self._only_authority()
+    state: uint256 = self.lanes[lane]
+    assert state != 0, "gate: unknown lane"
+    assert policy == 0 or receiver_policies._names_only(policy, self._registered()), "gate: policy is not well-formed"
+    self.floors[lane] = policy
+    self.lanes[lane] = state & ~FLOORED
+    if policy != 0:
+        self.lanes[lane] = state | FLOORED
+    log FloorSet(lane=lane, policy=policy)
+
+
+@external
+def set_paused(lane: bytes32, until: uint256):
+    """
+    @notice Stop deliveries of a lane until then, in seconds. Expiry goes on, and so does every other exit.
+    """
+    self._only_authority()
+    state: uint256 = self.lanes[lane]
+    assert state != 0, "gate: unknown lane"
+    assert until <= block.timestamp + MAX_PAUSE, "gate: a pause ends within 7 days"
+    self.lanes[lane] = state & ~(envelope.MASK_40 << PAUSED_SHIFT) | until << PAUSED_SHIFT
+    log LanePaused(lane=lane, until=until)
+
+
+@internal
+@view
+def _only_authority():
+    assert msg.sender == AUTHORITY, "gate: not the authority"

@@ -1,0 +1,209 @@
+# pragma version 0.4.3
+# pragma evm-version prague
+"""
+@title Attestation
+@license MIT
+@notice Accepts a checkpoint that M of the N members of its current set have signed.
+        Spec: spec/verification.md. Twins: comity/core/attestation.py, comity/tiers/attestation.py.
+@custom:trust Fewer than M members of the set lie or lose their keys. M liars can make it accept any word, for those
+              envelopes whose policies this verifier satisfies, and for nobody else's.
+@custom:kill The owner rotates the set with no overlap; a Gate's guardian suspends the verifier, its owner revokes it.
+"""
+
+from ..parts import delayed_owner
+from ..core import lane as lane_module
+from ..interfaces import IVerifier
+
+implements: IVerifier
+initializes: delayed_owner
+exports: (
+    delayed_owner.owner,
+    delayed_owner.pending_owner,
+    delayed_owner.due,
+    delayed_owner.delay,
+    delayed_owner.announce,
+    delayed_owner.withdraw,
+    delayed_owner.transfer_ownership,
+    delayed_owner.accept_ownership,
+)
+
+event Rotated:
+    epoch: indexed(uint256)
+    set_id: uint256
+    threshold: uint256
+    finality: uint256
+    members: DynArray[address, MAX_MEMBERS]
+    overlap: uint256
+
+MAX_MEMBERS: constant(uint256) = 32
+MAX_PROOF: constant(uint256) = 24576
+MAX_OVERLAP: constant(uint256) = 7 * 86400
+HEADER: constant(uint256) = 14
+FOR_EVER: constant(uint256) = 2**40 - 1
+SET_MASK: constant(uint256) = 2**216 - 1
+# Half the order of secp256k1: of the two signatures a key can give, only the low one counts.
+HALF_ORDER: constant(uint256) = 57896044618658097711785492504343953926418782139537452191302581570759080747168
+
+DOMAIN_TYPEHASH: constant(bytes32) = keccak256(
+    "EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)"
+)
+ATTESTATION_TYPEHASH: constant(bytes32) = keccak256(
+    "Attestation(bytes32 lane,uint8 direction,uint256 word,uint256 set)"
+)
+
+CHAIN_ID: immutable(uint256)
+DOMAIN: immutable(bytes32)
+DEVELOPMENT: immutable(bool)
+
+epoch: public(uint256)
+# epoch -> expiry in seconds (40 bits) | set id (216 bits)
+sets: public(HashMap[uint256, uint256])
+
+
+@deploy
+def __init__(
+    owner: address, delay: uint256, development: bool, members: DynArray[address, MAX_MEMBERS], threshold: uint256, finality: uint256
+):
+    """
+    @param development Allows a set of threshold one; its digests are those of another domain.
+    @param members Strictly ascending addresses, at most 32.
+    @param finality The rule's code, as in spec/verification.md; part of the set's id.
+    """
+    assert development or delay != 0, "attestation: a delay is needed"
+    delayed_owner.__init__(owner, delay)
+    CHAIN_ID = chain.id
+    DEVELOPMENT = development
+    version: String[13] = "1"
+    if development:
+        version = "1-development"
+    DOMAIN = keccak256(
+        abi_encode(DOMAIN_TYPEHASH, keccak256("Comity Attestation"), keccak256(version), chain.id, self)
+    )
+    self._adopt(members, threshold, finality, 0)
+
+
+@external
+@view
+def development() -> bool:
+    return DEVELOPMENT
+
+
+@external
+@view
+def assurance() -> uint256:
+    return 1
+
+
+@external
+@view
+def domain() -> bytes32:
+    return DOMAIN
+
+
+@external
+def rotate(members: DynArray[address, MAX_MEMBERS], threshold: uint256, finality: uint256, overlap: uint256):
+    """
+    @notice Replace the set. The old one stays valid for the overlap, then dies.
+    @param overlap Seconds, at most 7 days; 0 when a key was lost.
+    """
+    delayed_owner._perform(
+        keccak256(
+            abi_encode(
+                members, threshold, finality, overlap,
+                method_id=method_id("rotate(address[],uint256,uint256,uint256)"),
+            )
+        )
+    )
+    self._adopt(members, threshold, finality, overlap)
+
+
+@external
+@view
+def verify(lane: bytes32, direction: uint256, word: uint256, proof: Bytes[MAX_PROOF]) -> bytes32:
+    return self._verify(lane, direction, word)
+
+
+@internal
+def _adopt(members: DynArray[address, MAX_MEMBERS], threshold: uint256, finality: uint256, overlap: uint256):
+    assert threshold != 0 and threshold <= len(members), "attestation: unreachable threshold"
+    assert DEVELOPMENT or threshold > 1, "attestation: one signer is not a quorum"
+    assert finality != 0 and finality < 2**32, "attestation: unknown finality rule"
+    assert overlap <= MAX_OVERLAP, "attestation: overlap too long"
+    previous: address = empty(address)
+    for member: address in members:
+        assert convert(member, uint160) > convert(previous, uint160), "attestation: members not ascending"
+        previous = member
+
+    old: uint256 = self.epoch
+    epoch: uint256 = old + 1
+    if old != 0:
+        self.sets[old] = (block.timestamp + overlap) << 216 | self.sets[old] & SET_MASK
+    set_id: uint256 = self._compute_set_id(epoch, threshold, finality, members)
+    self.epoch = epoch
+    self.sets[epoch] = FOR_EVER << 216 | set_id
+    log Rotated(
+        epoch=epoch, set_id=set_id, threshold=threshold, finality=finality, members=members, overlap=overlap
+    )
+
+
+@internal
+@pure
+def _compute_set_id(
+    epoch: uint256, threshold: uint256, finality: uint256, members: DynArray[address, MAX_MEMBERS]
+) -> uint256:
+    return convert(keccak256(abi_encode(epoch, threshold, finality, members)), uint256) & SET_MASK
+
+
+@internal
+@view
+def _read(offset: uint256) -> uint256:
+    return convert(slice(msg.data, offset, 32), uint256)
+
+
+# The proof is read from calldata where the ABI puts it, so that its declared maximum costs nothing.
+PROOF: constant(uint256) = 4 + 4 * 32 + 32
+
+
+@internal
+@view
+def _verify(lane: bytes32, direction: uint256, word: uint256) -> bytes32:
+    assert chain.id == CHAIN_ID, "attestation: wrong chain"
+    assert self._read(100) == 128, "attestation: malformed proof"
+    size: uint256 = self._read(132)
+
+    head: uint256 = self._read(PROOF)
+    epoch: uint256 = head >> 224
+    threshold: uint256 = (head >> 216) & 255
+    finality: uint256 = (head >> 184) & 4294967295
+    count: uint256 = (head >> 176) & 255
+    signed: uint256 = (head >> 144) & 4294967295
+    record: uint256 = self.sets[epoch]
+    assert record != 0, "attestation: unknown set"
+    assert block.timestamp <= record >> 216, "attestation: set expired"
+    assert signed >> count == 0, "attestation: malformed proof"
+
+    digest: bytes32 = keccak256(
+        concat(
+            x"1901",
+            DOMAIN,
+            keccak256(abi_encode(ATTESTATION_TYPEHASH, lane, direction, word, record & SET_MASK)),
+        )
+    )
+    absent: uint256 = PROOF + HEADER
+    signature: uint256 = PROOF + size - 64 * threshold
+    members: DynArray[address, MAX_MEMBERS] = []
+    for i: uint256 in range(count, bound=MAX_MEMBERS):
+        if (signed >> i) & 1 == 1:
+            s: uint256 = self._read(signature + 32)
+            v: uint256 = 27 + (s >> 255)
+            s &= max_value(uint256) >> 1
+            assert s <= HALF_ORDER, "attestation: high s"
+            members.append(ecrecover(digest, v, self._read(signature), s))
+            signature += 64
+        else:
+            members.append(convert(self._read(absent) >> 96, address))
+            absent += 20
+    assert signature == PROOF + size and absent == PROOF + size - 64 * threshold, "attestation: malformed proof"
+    # A signer's address enters the set's preimage only by recovery: another key, a duplicate or a wrong order is another set.
+    assert self._compute_set_id(epoch, threshold, finality, members) == record & SET_MASK, "attestation: not signed by the set"
+    return lane_module._compute_digest(lane, direction, word)
