@@ -13,14 +13,18 @@ from typing import Any, Literal
 
 import msgspec
 
+from comity.core.attestation import AttestationSet
 from comity.core.errors import ConfigError, Invalid
 from comity.core.finality import FinalityRule
 from comity.core.interop_address import chain_id_from_caip2
 from comity.core.types import Address, ChainId
 
 FILE_NAME = "comity.toml"
+DEVNET_FILE = f".comity/dev/{FILE_NAME}"
+"""Where `comity dev up` leaves the configuration of the devnet that it runs."""
+
 _PREFIX = "COMITY_"
-_NOT_SETTINGS = frozenset({"COMITY_CONFIG", "COMITY_CACHE", "COMITY_ANVIL", "COMITY_FAILPOINT"})
+_NOT_SETTINGS = frozenset({"COMITY_CONFIG", "COMITY_CACHE", "COMITY_ANVIL", "COMITY_FAILPOINT", "COMITY_PASSWORD_FILE"})
 
 
 class _Table(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, frozen=True):
@@ -41,6 +45,11 @@ class SetConfig(_Table, frozen=True):
     def addresses(self) -> tuple[Address, ...]:
         """The members, ascending."""
         return tuple(sorted(parse_address(member, "members") for member in self.members))
+
+    @property
+    def attestation_set(self) -> AttestationSet:
+        """The set as the verifier hashes it."""
+        return AttestationSet(self.epoch, self.threshold, self.rule.code, self.addresses)
 
     @property
     def rule(self) -> FinalityRule:
@@ -68,6 +77,7 @@ class ChainConfig(_Table, frozen=True):
     """How many providers must agree; 0 means more than half."""
     router: str = ""
     gate: str = ""
+    authority: str = ""
     start_block: int = 0
     """No event of this deployment is older."""
     finality: str = "finalized"
@@ -97,9 +107,19 @@ class ChainConfig(_Table, frozen=True):
         return self._deployed("gate", self.gate)
 
     @property
+    def authority_address(self) -> Address:
+        """The Authority. Raises: ConfigError when it is not deployed."""
+        return self._deployed("authority", self.authority)
+
+    @property
+    def verifier_addresses(self) -> tuple[Address, ...]:
+        """The verifiers, by index. Raises: ConfigError when one is not deployed."""
+        return tuple(self._deployed(f"verifier {index}", v.address) for index, v in enumerate(self.verifiers))
+
+    @property
     def is_deployed(self) -> bool:
-        """Whether both contracts' addresses are known."""
-        return bool(self.router and self.gate)
+        """Whether the contracts' addresses are known."""
+        return bool(self.router and self.gate and self.authority)
 
     def _deployed(self, key: str, value: str) -> Address:
         if not value:
@@ -119,8 +139,8 @@ class RelayConfig(_Table, frozen=True):
     """This machine's relayer."""
 
     key: str = ""
-    listen: str = "127.0.0.1:8548"
-    """Where its health and metrics are served."""
+    expire: bool = True
+    """Give envelopes past their deadline their receipt; it earns a part of the fee when it settles."""
 
 
 class OwnerConfig(_Table, frozen=True):
@@ -182,6 +202,10 @@ class LoadedConfig(msgspec.Struct, frozen=True):
             raise ConfigError(f"no key: set `{name}` in {FILE_NAME} to the key's file", key=name)
         return self.resolve(key)
 
+    def reload(self) -> "LoadedConfig":
+        """Read the same file again."""
+        return load_config(self.path)
+
     @property
     def data(self) -> Path:
         """The folder for stores."""
@@ -189,7 +213,7 @@ class LoadedConfig(msgspec.Struct, frozen=True):
 
 
 def find_config(flag: Path | None = None) -> Path:
-    """Return the file to read: the flag's, COMITY_CONFIG's, the nearest above the working directory, else the XDG one.
+    """Return the file to read: the flag's, COMITY_CONFIG's, the nearest one here or above, a devnet's, the XDG one.
 
     Raises: ConfigError.
     """
@@ -198,9 +222,10 @@ def find_config(flag: Path | None = None) -> Path:
         if not named.is_file():
             raise ConfigError(f"{named} does not exist", next_step="comity dev up --help", path=str(named))
         return named.resolve()
-    for folder in (Path.cwd(), *Path.cwd().parents):
-        if (folder / FILE_NAME).is_file():
-            return folder / FILE_NAME
+    for name in (FILE_NAME, DEVNET_FILE):
+        for folder in (Path.cwd(), *Path.cwd().parents):
+            if (folder / name).is_file():
+                return folder / name
     if _xdg_path().is_file():
         return _xdg_path()
     raise ConfigError(f"no {FILE_NAME} here or above", next_step="comity dev up")

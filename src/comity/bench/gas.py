@@ -22,6 +22,7 @@ from comity.chain.bindings import (
     encode_call,
     encode_deliver,
     encode_dispatch,
+    encode_set_policy,
 )
 from comity.chain.signer import LocalSigner
 from comity.compiler import load_artifact_of, load_artifacts
@@ -99,7 +100,7 @@ class Bench:
 
 async def measure() -> dict[str, int]:
     """Return the gas of each named path."""
-    load_artifacts(["Router", "Gate", "Attestation"])
+    load_artifacts(["Authority", "Router", "Gate", "Attestation"])
     async with LocalChain.start(ORIGIN, GENESIS) as origin, LocalChain.start(DESTINATION, GENESIS) as destination:
         bench = await build_bench(origin, destination)
         figures = {f"dispatch_{size}": await _measure_dispatch(bench, size) for size in (32, 256)}
@@ -140,12 +141,12 @@ async def build_bench(origin: LocalChain, destination: LocalChain) -> Bench:
     await deploy.open_lane(origin, destination, source, target)
     lane = compute_lane(ORIGIN, to_address32(source.router), DESTINATION, to_address32(target.gate))
     quorums = {
-        name: await _deploy_quorum(destination, target.gate, lane, index, size)
+        name: await _deploy_quorum(destination, target, lane, index, size)
         for index, (name, size) in enumerate(QUORUMS.items())
     }
     # The Router accepts only return policies that its own Gate could check.
     for quorum in quorums.values():
-        await deploy.deploy_attestation(origin, source.gate, _compute_terms_of(origin), quorum.set)
+        await deploy.deploy_attestation(origin, source.authority, _compute_terms_of(origin), quorum.set)
     return Bench(origin, destination, source.router, target.gate, lane, quorums)
 
 
@@ -157,15 +158,17 @@ async def _deploy_endpoint(chain: LocalChain) -> deploy.Endpoint:
     return await deploy.deploy_endpoint(chain, chain.chain, _compute_terms_of(chain))
 
 
-async def _deploy_quorum(chain: LocalChain, gate: Address, lane: Lane, index: int, size: tuple[int, int]) -> Quorum:
+async def _deploy_quorum(
+    chain: LocalChain, target: deploy.Endpoint, lane: Lane, index: int, size: tuple[int, int]
+) -> Quorum:
     threshold, count = size
     secrets = (keccak(b"comity gas attestor %d" % number) for number in range(count))
     signers = tuple(sorted((LocalSigner(secret) for secret in secrets), key=lambda signer: signer.address))
     members = tuple(signer.address for signer in signers)
     attestation_set = AttestationSet(epoch=1, threshold=threshold, finality=FINALIZED.code, members=members)
-    verifier = await deploy.deploy_attestation(chain, gate, _compute_terms_of(chain), attestation_set)
-    receiver = await deploy.create(chain, load_artifact_of(_RECORDER), gate)
-    await deploy.set_receiver_policy(chain, gate, lane, receiver, _compute_policy(index))
+    verifier = await deploy.deploy_attestation(chain, target.authority, _compute_terms_of(chain), attestation_set)
+    receiver = await deploy.create(chain, load_artifact_of(_RECORDER), gate=target.gate)
+    await chain.send(target.gate, encode_set_policy(lane, receiver, _compute_policy(index)))
     return Quorum(index, verifier, attestation_set, signers, receiver)
 
 
@@ -203,7 +206,6 @@ async def _dispatch(bench: Bench, name: str, size: int) -> tuple[bytes, int]:
         policy=quorum.policy,
         return_policy=quorum.policy,
         fee=FEE,
-        refund_to=sender,
         payload=compute_payload(size),
     )
     data = encode_dispatch(

@@ -16,7 +16,20 @@ from eth_abi.abi import encode as _abi_encode
 from comity.chain.codec import Log
 from comity.core.errors import ComityError, Invalid, NotReady, Rejected
 from comity.core.keccak import keccak
-from comity.core.types import Accumulator, Address, Address32, EnvelopeId, Hash32, Lane, Outcome, Wei, Word
+from comity.core.lane import MAX_NONCE
+from comity.core.types import (
+    Accumulator,
+    Address,
+    Address32,
+    ChainId,
+    EnvelopeId,
+    Hash32,
+    Lane,
+    Outcome,
+    Wei,
+    Word,
+    to_address32,
+)
 
 
 def compute_selector(signature: str) -> bytes:
@@ -31,7 +44,7 @@ def compute_topic(signature: str) -> Hash32:
 
 # ------------------------------------------------------------------------------------------------------------ calldata
 
-_DISPATCH_ARGUMENTS: Final = "(bytes32,bytes32,uint256,uint256,address,uint256,uint256,bytes)"
+_DISPATCH_ARGUMENTS: Final = "(bytes32,bytes32,uint256,uint256,uint256,uint256,bytes)"
 DISPATCH: Final = compute_selector("dispatch" + _DISPATCH_ARGUMENTS)
 DISPATCH_LARGE: Final = compute_selector("dispatch_large" + _DISPATCH_ARGUMENTS)
 SEND_MESSAGE: Final = compute_selector("sendMessage(bytes,bytes,bytes[])")
@@ -74,7 +87,7 @@ def encode_dispatch(
 ) -> bytes:
     """Encode `dispatch`, or `dispatch_large` when the tail needs it; a zero `refund_to` means the caller."""
     selector = DISPATCH if len(tail) <= SMALL_PAYLOAD_LIMIT else DISPATCH_LARGE
-    words = (policy, return_policy, int.from_bytes(refund_to, "big"), terms, settlement, 8 * 32)
+    words = (policy, return_policy, terms, settlement << 160 | int.from_bytes(refund_to, "big"), 7 * 32)
     return selector + lane + receiver + b"".join(_word(value) for value in words) + _tail(tail)
 
 
@@ -156,11 +169,11 @@ def compute_snapshot_slot(lane: Lane, nonce: int) -> Hash32:
 
 # -------------------------------------------------------------------------------------------------------------- events
 
-DISPATCHED: Final = compute_topic("Dispatched(bytes32,bytes32,bytes)")
+DISPATCHED: Final = compute_topic("Dispatched(bytes32,uint256,bytes32,bytes32,bytes32,uint256,uint256,bytes32)")
 MESSAGE_SENT: Final = compute_topic("MessageSent(bytes32,bytes,bytes,bytes,uint256,bytes[])")
 LANE_OPENED: Final = compute_topic("LaneOpened(bytes32,uint256,bytes32)")
 SNAPSHOTTED: Final = compute_topic("Snapshotted(bytes32,uint256)")
-DECIDED: Final = compute_topic("Decided(bytes32,bytes32,uint256,bytes32)")
+DECIDED: Final = compute_topic("Decided(bytes32,uint256)")
 REPLIED: Final = compute_topic("Replied(bytes32,bytes)")
 FAILED: Final = compute_topic("Failed(bytes32,bytes)")
 
@@ -178,7 +191,8 @@ class Dispatched:
 class Decided:
     """The Gate recorded an outcome; `position` is the receipt's place in the lane's receipts."""
 
-    lane: Lane
+    origin: ChainId
+    """Names the lane: a Gate has one from each origin."""
     id: EnvelopeId
     outcome: Outcome
     position: int
@@ -207,8 +221,9 @@ def decode_dispatched(log: Log) -> Dispatched:
     Raises:
         Invalid: the log has another layout.
     """
-    _expect(log, DISPATCHED, 3)
-    return Dispatched(EnvelopeId(log.topics[1]), Lane(log.topics[2]), _read_bytes(log.data))
+    _expect(log, DISPATCHED, 2)
+    envelope = log.data
+    return Dispatched(EnvelopeId(log.topics[1]), Lane(envelope[32:64]), envelope)
 
 
 def decode_decided(log: Log) -> Decided:
@@ -217,15 +232,17 @@ def decode_decided(log: Log) -> Decided:
     Raises:
         Invalid: the log has another layout, or an unknown outcome.
     """
-    _expect(log, DECIDED, 3)
-    if len(log.data) != 64:
-        raise Invalid("Decided carries two words", length=len(log.data))
-    receipt = int.from_bytes(log.data[:32], "big")
+    _expect(log, DECIDED, 2)
+    if len(log.data) != 32:
+        raise Invalid("Decided carries one word", length=len(log.data))
+    receipt = int.from_bytes(log.data, "big")
     try:
         outcome = Outcome(receipt & 0xFF)
     except ValueError as error:
         raise Invalid("unknown outcome", outcome=receipt & 0xFF) from error
-    return Decided(Lane(log.topics[1]), EnvelopeId(log.topics[2]), outcome, receipt >> 8, Address32(log.data[32:]))
+    beneficiary = to_address32((receipt >> 48 & (1 << 160) - 1).to_bytes(20, "big"))
+    position = receipt >> 8 & MAX_NONCE
+    return Decided(ChainId(receipt >> 208), EnvelopeId(log.topics[1]), outcome, position, beneficiary)
 
 
 def decode_result(log: Log) -> Result:

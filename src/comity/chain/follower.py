@@ -7,6 +7,7 @@ hashes. An event is delivered at least once: a cursor is saved only after its ev
 import asyncio
 from bisect import bisect_right
 from collections.abc import AsyncIterator, Callable, Sequence
+from functools import partial
 
 import msgspec
 
@@ -83,7 +84,7 @@ class Cursor(msgspec.Struct, frozen=True):
 
 
 class Follower:
-    """Drive it with `step`, or with `async for event in follower`.
+    """Drive it with `step`, or with `async for event in follower`; after an error either goes on where it stood.
 
     `load_cursor` and `save_cursor` keep the cursor; without them every start begins at `start_block`.
     """
@@ -116,7 +117,10 @@ class Follower:
 
     async def __aiter__(self) -> AsyncIterator[Event]:
         while True:
-            events = await self.step()
+            try:
+                events = await self.step()
+            except NotReady:
+                events = []
             for event in events:
                 yield event
             self.acknowledge()
@@ -189,9 +193,8 @@ class Follower:
         found: list[Log] = []
         for start in range(from_block, to_block + 1, self._max_range):
             end = await self._source.agreed_header(min(start + self._max_range - 1, to_block))
-            found += await self._source.vote(
-                lambda rpc, start=start, end=end: fetch_range_logs(rpc, start, end.number, end.hash, wanted), tuple
-            )
+            ask = partial(fetch_range_logs, from_block=start, to_block=end.number, to_hash=end.hash, wanted=wanted)
+            found += await self._source.vote(ask, tuple)
         return found
 
     async def _start(self) -> Cursor:

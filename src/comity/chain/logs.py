@@ -5,6 +5,7 @@ block. One provider can still withhold what it knows: several are asked through 
 """
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import msgspec
@@ -36,7 +37,9 @@ class LogFilter(msgspec.Struct, frozen=True):
 
     def to_json(self, **blocks: Any) -> dict[str, Any]:
         """The parameter of `eth_getLogs`."""
-        return codec.to_log_filter(self.address, self.topics) | codec.to_json(blocks)
+        filter_ = codec.to_log_filter(self.address, self.topics)
+        filter_.update(codec.to_json(blocks))
+        return filter_
 
 
 async def fetch_pinned_logs(provider: Rpc, blocks: Sequence[tuple[int, Hash32]], wanted: LogFilter) -> list[Log]:
@@ -45,8 +48,12 @@ async def fetch_pinned_logs(provider: Rpc, blocks: Sequence[tuple[int, Hash32]],
     for start in range(0, len(blocks), _BATCH):
         chunk = blocks[start : start + _BATCH]
         # Some nodes answer "no logs" for a block they do not know, so each is asked for by a second method as well.
-        counts = [("eth_getBlockTransactionCountByHash", [block_hash]) for _, block_hash in chunk]
-        queries = [("eth_getLogs", [wanted.to_json(blockHash=block_hash)]) for _, block_hash in chunk]
+        counts: list[tuple[str, list[Any]]] = [
+            ("eth_getBlockTransactionCountByHash", [block_hash]) for _, block_hash in chunk
+        ]
+        queries: list[tuple[str, list[Any]]] = [
+            ("eth_getLogs", [wanted.to_json(blockHash=block_hash)]) for _, block_hash in chunk
+        ]
         answers = await provider.batch(counts + queries, return_exceptions=True)
         for (number, block_hash), count, logs in zip(chunk, answers[: len(chunk)], answers[len(chunk) :], strict=True):
             if not isinstance(count, str) or isinstance(logs, RpcError):
@@ -105,7 +112,7 @@ async def fetch_linked_headers(provider: Rpc, from_block: int, tip: Header) -> l
     for number, header in enumerate(found, from_block):
         if header.number != number:
             raise HeaderError("the provider gave another block than asked for", asked=number, given=header.number)
-    for parent, child in zip(found, found[1:], strict=False):
+    for parent, child in pairwise(found):
         if child.parent_hash != parent.hash:
             raise NotReady("the chain changed while its headers were fetched", number=child.number)
     return found

@@ -103,16 +103,18 @@ class ProviderQuorum:
             await _cancel(tasks)
 
     async def first(self, ask: Ask[T]) -> T:
-        """The first provider's answer that does not fail: only for what the caller can verify by itself.
+        """The answer of the first provider that does not fail: only for what the caller can verify by itself.
 
-        Raises: what the last provider's answer raised.
+        Raises: NotReady when one said so, else Unavailable.
         """
-        for provider in self.providers[:-1]:
+        errors: dict[str, ComityError] = {}
+        for provider in self.providers:
             try:
                 return await ask(provider)
-            except ComityError:
-                continue
-        return await ask(self.providers[-1])
+            except ComityError as error:
+                errors[provider.host] = error
+        kind = NotReady if any(isinstance(error, NotReady) for error in errors.values()) else Unavailable
+        raise kind("no provider answers", answers={host: error.message for host, error in errors.items()})
 
     async def _reached(self, ask: Ask[int]) -> int:
         """The highest number that at least `quorum` providers have reached."""

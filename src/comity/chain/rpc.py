@@ -148,7 +148,7 @@ class Rpc:
 
     async def eth_call(
         self,
-        to: bytes,
+        to: bytes | None,
         data: bytes,
         *,
         block: BlockRef = "latest",
@@ -157,7 +157,7 @@ class Rpc:
         gas: int | None = None,
         state_override: Mapping[bytes, Mapping[str, Any]] | None = None,
     ) -> bytes:
-        """What a call would return. Raises: Rejected with the decoded reason when it reverts."""
+        """What a call would return, or of a creation the code. Raises: Rejected with the decoded reason."""
         params: list[Any] = [_to_transaction(to, data, sender, value, gas), to_block_ref(block)]
         if state_override:
             params.append(state_override)

@@ -81,18 +81,13 @@ def load_keystore(path: Path | str, password: str) -> LocalSigner:
 
 def _read_private(path: Path) -> bytes:
     try:
-        descriptor = os.open(path, os.O_RDONLY)
+        with path.open("rb") as file:
+            # Of the open file, not of the path: nobody can swap it in between.
+            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+            if mode & (stat.S_IRWXG | stat.S_IRWXO):
+                raise ConfigError(
+                    "others can open the keystore", path=str(path), mode=oct(mode), next_step=f"chmod 600 {path}"
+                )
+            return file.read(_MAX_KEYSTORE_BYTES)
     except OSError as error:
         raise ConfigError("cannot open the keystore", path=str(path), why=error.strerror) from None
-    with os.fdopen(descriptor, "rb") as file:
-        mode = os.fstat(file.fileno()).st_mode
-        if not stat.S_ISREG(mode):
-            raise ConfigError("a keystore is a regular file", path=str(path))
-        if mode & (stat.S_IRWXG | stat.S_IRWXO):
-            raise ConfigError(
-                "others can read the keystore",
-                path=str(path),
-                mode=oct(stat.S_IMODE(mode)),
-                next_step=f"chmod 600 {path}",
-            )
-        return file.read(_MAX_KEYSTORE_BYTES)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import click
 import typer
 
-from comity.cli import agents, bench, chains, decode, demo, dev, envelopes
+from comity.cli import agents, bench, chains, decode, demo, dev, doctor, envelopes
 from comity.cli.output import emit_error
 from comity.core.errors import ComityError
 
@@ -28,7 +28,7 @@ app = typer.Typer(
 app.command("demo")(demo.demo)
 app.add_typer(dev.app, name="dev")
 app.command("deploy")(chains.deploy)
-app.command("doctor")(chains.doctor)
+app.command("doctor")(doctor.doctor)
 app.command("send")(envelopes.send)
 app.command("trace")(envelopes.trace)
 app.command("expire")(envelopes.expire)

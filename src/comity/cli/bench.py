@@ -15,6 +15,7 @@ _SNAPSHOT = Path("tests/gas/snapshot.json")
 
 @app.command()
 def gas(
+    *,
     json: JsonFlag = False,
     check: Annotated[bool, typer.Option("--check", help="Fail unless every figure equals the snapshot.")] = False,
     update: Annotated[bool, typer.Option("--update", help="Write the snapshot.")] = False,

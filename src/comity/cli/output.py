@@ -1,4 +1,4 @@
-"""What the commands print: data on stdout, everything else on stderr, JSON when asked, colour only where it is welcome."""
+"""What commands print: data on stdout, the rest on stderr, JSON when asked, colour only where it is welcome."""
 
 import sys
 from collections.abc import Sequence
@@ -29,7 +29,8 @@ def emit_json(value: Any) -> None:
     """Print one JSON object: bytes as hex, sets as lists."""
     import msgspec
 
-    sys.stdout.write(msgspec.json.encode(value, enc_hook=_encode_other, order="deterministic").decode() + "\n")
+    sys.stdout.write(msgspec.json.encode(_to_plain(value)).decode() + "\n")
+    sys.stdout.flush()
 
 
 def emit_error(error: ComityError, as_json: bool) -> None:
@@ -78,9 +79,13 @@ def shorten(value: bytes) -> str:
     return f"0x{text[:8]}…{text[-6:]}"
 
 
-def _encode_other(value: Any) -> Any:
+def _to_plain(value: Any) -> Any:
     if isinstance(value, bytes):
         return "0x" + value.hex()
-    if isinstance(value, set | frozenset):
-        return sorted(value)
-    raise TypeError(f"{type(value).__name__} has no JSON form")
+    if isinstance(value, dict):
+        return {str(_to_plain(key)): _to_plain(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_to_plain(inner) for inner in value]
+    if isinstance(value, int) and not -(2**53) < value < 2**53:
+        return str(value)
+    return value

@@ -15,8 +15,6 @@ from .core import interop_address
 from .core import lane as lane_module
 from .core import policy as policy_module
 from .interfaces import IGate
-from .interfaces import IReceiver
-from .interfaces import IRouter
 from .interfaces import IVerifier
 from .parts import receiver_policies
 
@@ -30,10 +28,9 @@ initializes: receiver_policies
 exports: (receiver_policies.policy_of, receiver_policies.tiers_of)
 
 event Decided:
-    lane: indexed(bytes32)
     id: indexed(bytes32)
+    # origin (48) | beneficiary there (160) | position in the lane's receipts (40) | outcome (8)
     receipt: uint256
-    beneficiary: bytes32
 
 event Replied:
     id: indexed(bytes32)
@@ -61,33 +58,13 @@ event FloorSet:
     policy: uint256
 
 
-# A direction's word while entries are added to it.
-struct Receipts:
-    lane: bytes32
-    word: uint256
-    beneficiary: bytes32
-
-
-# A run being delivered.
-struct Run:
-    lane: bytes32
-    state: uint256
-    word: uint256
-    entries: uint256
-    count: uint256
-    verified: uint256
-    done: uint256
-    cause: uint256
-    mark_key: bytes32
-    marks: uint256
-    stored_marks: uint256
-
-
 MAX_BODY: constant(uint256) = 65536
 MAX_ENTRIES: constant(uint256) = 128
 MAX_SUFFIX: constant(uint256) = 256
 MAX_PROOFS: constant(uint256) = 8
 SMALL: constant(uint256) = 1312
+# id, two offsets, two lengths, and an ERC-7930 address of at most 32 bytes
+MAX_HOOK: constant(uint256) = 4 + 6 * 32 + SMALL
 MAX_REPLY: constant(uint256) = 1024
 MAX_REASON: constant(uint256) = 256
 
@@ -95,6 +72,7 @@ MAX_REASON: constant(uint256) = 256
 BODY_OFFSET: constant(uint256) = 68
 BODY: constant(uint256) = 132
 BODY_HEADER: constant(uint256) = 10
+NONCE_IN_START: constant(uint256) = envelope.NONCE_SHIFT - 16
 
 # Two-bit marks, and the outcomes of a receipt.
 UNDECIDED: constant(uint256) = 0
@@ -104,15 +82,17 @@ CANCELLED: constant(uint256) = 3
 FILLED: constant(uint256) = 4
 EXPIRED: constant(uint256) = 5
 
-RECEIPT_TAG: constant(uint256) = 129
+# keccak256("Receipt(uint256 receipt,bytes32 id,bytes32 result)")
+DECIDED: constant(bytes32) = keccak256("Decided(bytes32,uint256)")
+RECEIPT_TYPEHASH: constant(bytes32) = keccak256("Receipt(uint256 receipt,bytes32 id,bytes32 result)")
 
-# A lane's state: origin (64) | paused until (40) | opened (1).
-ORIGIN_MASK: constant(uint256) = 2**64 - 1
+# A lane's state: origin (below 2^48) | paused until (40) | opened (1).
+ORIGIN_MASK: constant(uint256) = 2**48 - 1
 PAUSED_SHIFT: constant(uint256) = 64
 OPENED: constant(uint256) = 2**104
 FLOORED: constant(uint256) = 2**105
 
-# Gas kept for what surrounds a hook: the frame's own work, and the bookkeeping after it.
+# Gas for what surrounds a hook: the frame's own work, which is below 10,000 for the longest payload, and the bookkeeping.
 FRAME_GAS: constant(uint256) = 20000
 RESERVE_GAS: constant(uint256) = 80000
 # How long a retired verifier is still accepted for delivery, in seconds.
@@ -123,19 +103,25 @@ ADDRESS_MASK: constant(uint256) = 2**160 - 1
 
 VALUATION_GAS: constant(uint256) = 100000
 
-MAGIC: constant(bytes4) = 0x2432ef26
+# The answer of a hook that took its message: its own selector.
+MAGIC: constant(bytes32) = 0x2432ef2600000000000000000000000000000000000000000000000000000000
+
+# Flags, assets and conditions that this Gate does not execute.
+UNSUPPORTED: constant(uint256) = (
+    (envelope.VIEW | envelope.FILLABLE | envelope.CANCEL | 128) << envelope.FLAGS_SHIFT | 65535 << envelope.CONDITIONS_SHIFT
+)
 
 # Why an envelope of the run was left untouched.
-ALREADY_DELIVERED: constant(uint256) = 1
-TOO_EARLY: constant(uint256) = 2
-DEADLINE_PASSED: constant(uint256) = 3
-POLICY_NOT_SATISFIED: constant(uint256) = 4
-NO_RECEIVER_POLICY: constant(uint256) = 5
-DEPENDENCY_UNDECIDED: constant(uint256) = 6
-MORE_GAS_NEEDED: constant(uint256) = 7
-RECEIVER_FAILED: constant(uint256) = 8
-NOT_SUPPORTED: constant(uint256) = 9
-VALUATION_FAILED: constant(uint256) = 10
+ALREADY_DELIVERED: constant(uint256) = 16
+TOO_EARLY: constant(uint256) = 17
+DEADLINE_PASSED: constant(uint256) = 18
+POLICY_NOT_SATISFIED: constant(uint256) = 19
+NO_RECEIVER_POLICY: constant(uint256) = 20
+DEPENDENCY_UNDECIDED: constant(uint256) = 21
+MORE_GAS_NEEDED: constant(uint256) = 22
+RECEIVER_FAILED: constant(uint256) = 23
+NOT_SUPPORTED: constant(uint256) = 24
+VALUATION_FAILED: constant(uint256) = 25
 
 CHAIN_ID: immutable(uint256)
 AUTHORITY: immutable(address)
@@ -156,6 +142,8 @@ status: public(HashMap[bytes32, uint256])
 current: transient(IGate.Context)
 current_receiver: transient(address)
 current_result: transient(bytes32)
+# Whether a receiver's policy was changed in this transaction.
+policies_moved: transient(bool)
 
 
 @deploy
@@ -195,139 +183,232 @@ def deliver(before: uint256, beneficiary: bytes32, body: Bytes[MAX_BODY]):
     @param body Proofs, following entries and the run, as in spec/verification.md. It is read in calldata, in windows, so
                 that its declared maximum costs nothing.
     """
-    self._deliver(before, self._named(beneficiary))
+    self._deliver(before, convert(beneficiary, uint256))
 
 
 @internal
-def _deliver(before: uint256, beneficiary: bytes32):
+def _deliver(before: uint256, named: uint256):
     assert chain.id == CHAIN_ID, "gate: wrong chain"
     assert self._read(BODY_OFFSET) == 96, "gate: malformed body"
     header: uint256 = self._read(BODY)
+    count: uint256 = (header >> 176) & 65535
     proofs: uint256 = BODY + BODY_HEADER + (header >> 240)
     suffix: uint256 = proofs + ((header >> 216) & 16777215)
-    run: Run = empty(Run)
-    run.entries = suffix + 32 * ((header >> 192) & 65535)
-    run.count = (header >> 176) & 65535
-    run = self._index(run, before, suffix, (header >> 192) & 65535)
-    run.verified = self._ask(run.lane, run.word, proofs, (header >> 208) & 255, suffix)
+    cursor: uint256 = suffix + 32 * ((header >> 192) & 65535)
 
-    receipts: Receipts = Receipts(lane=run.lane, word=self.words[run.lane], beneficiary=beneficiary)
-    self.current.lane = run.lane
-    self.current.verified = run.verified
-    prefix: Bytes[32] = interop_address._encode_chain(run.state & ORIGIN_MASK)
-    cursor: uint256 = run.entries
-    for i: uint256 in range(run.count, bound=MAX_ENTRIES):
-        size: uint256 = self._read(cursor) >> 240
-        cursor += 2
+    lane: bytes32 = empty(bytes32)
+    word: uint256 = 0
+    lane, word = self._index(before, cursor, count, suffix, (header >> 192) & 65535)
+    state: uint256 = self.lanes[lane]
+    verified: uint256 = self._ask(lane, word, proofs, (header >> 208) & 255, suffix)
+    self.current.lane = lane
+    self.current.verified = verified
+
+    prefix: uint256 = 0
+    unused: uint256 = 0
+    origin: uint256 = state & ORIGIN_MASK
+    prefix, unused = interop_address._encode_chain(origin)
+    stamp: uint256 = self._stamp(origin, named)
+    sender: uint256 = 0
+    sender_address: Bytes[32] = b""
+    hooked: address = empty(address)
+    accepted: uint256 = 0
+    receipts: uint256 = self.words[lane]
+    unchanged: uint256 = receipts
+    assert receipts >> lane_module.ACCUMULATOR_BITS < lane_module.MAX_NONCE - MAX_ENTRIES  # dev: a trillion receipts
+    cause: uint256 = 0
+    key: bytes32 = empty(bytes32)
+    chapter: uint256 = 0
+    policy: uint256 = 0
+    marks: uint256 = 0
+    satisfied: bool = False
+    bytes_: Bytes[SMALL] = b""
+    success: bool = False
+    answer: Bytes[MAX_REASON] = b""
+    for i: uint256 in range(count, bound=MAX_ENTRIES):
+        size: uint256 = convert(slice(msg.data, cursor, 32), uint256) >> 240
+        cursor = unsafe_add(cursor, 2)
         if size == 0:
-            cursor += 32
+            cursor = unsafe_add(cursor, 32)
             continue
-        cursor += size
-        bytes_: Bytes[SMALL] = self._load(cursor, size)
+        cursor = unsafe_add(cursor, size)
+        if size <= 288:
+            bytes_ = slice(slice(msg.data, unsafe_sub(cursor, 288), 288), unsafe_sub(288, size), size)
+        else:
+            bytes_ = self._load(cursor, size)
         head: uint256 = convert(extract32(bytes_, 0), uint256)
-        policy: uint256 = convert(extract32(bytes_, envelope.POLICY), uint256)
+        asked: uint256 = convert(extract32(bytes_, envelope.POLICY), uint256)
+        assert extract32(bytes_, envelope.LANE) == lane, "gate: malformed run"
+        assert head >> 248 == envelope.VERSION and size == unsafe_add(
+            unsafe_add(envelope.FIXED, ((head >> envelope.ASSETS_SHIFT) & envelope.MASK_8) << 7), head & envelope.MASK_32
+        ), "gate: malformed envelope"
         nonce: uint256 = (head >> envelope.NONCE_SHIFT) & envelope.MASK_40
-        key: bytes32 = self._mark_key(run.lane, policy, nonce)
-        if key != run.mark_key:
-            if run.marks != run.stored_marks:
-                self.marks[run.mark_key] = run.marks
-            run.mark_key = key
-            run.marks = self.marks[key]
-            run.stored_marks = run.marks
-
-        cause: uint256 = self._admit(head, policy, run.verified, run.lane, run.state)
-        place: uint256 = 2 * (nonce % 128)
-        if (run.marks >> place) & 3 != UNDECIDED:
+        if asked != policy or nonce >> 7 != chapter:
+            if policy != 0:
+                self.marks[key] = marks
+            policy = asked
+            chapter = nonce >> 7
+            key = self._mark_key(lane, policy, nonce)
+            marks = self.marks[key]
+            satisfied = self._is_enough(lane, state, policy, verified)
+        place: uint256 = (nonce & 127) << 1
+        if (marks >> place) & 3 != UNDECIDED:
             cause = ALREADY_DELIVERED
-        dependency: uint256 = EXECUTED
+            continue
+        if not satisfied:
+            cause = POLICY_NOT_SATISFIED
+            continue
+        if head & UNSUPPORTED != 0:
+            cause = NOT_SUPPORTED
+            continue
+        if block.timestamp > (head >> envelope.BEFORE_SHIFT) & envelope.MASK_40:
+            cause = DEADLINE_PASSED
+            continue
+        if block.timestamp < (head >> envelope.AFTER_SHIFT) & envelope.MASK_40:
+            cause = TOO_EARLY
+            continue
+        id: bytes32 = keccak256(bytes_)
+        outcome: uint256 = EXECUTED
+        result: bytes32 = empty(bytes32)
         depends_on: uint256 = (head >> envelope.DEPENDS_SHIFT) & envelope.MASK_40
-        if depends_on != 0 and cause == 0:
-            if self._mark_key(run.lane, policy, depends_on) == key:
-                dependency = (run.marks >> (2 * (depends_on % 128))) & 3
-            else:
-                dependency = self._mark(run.lane, policy, depends_on)
+        if depends_on != 0:
+            dependency: uint256 = marks
+            if depends_on >> 7 != chapter:
+                dependency = self.marks[self._mark_key(lane, policy, depends_on)]
+            dependency = (dependency >> ((depends_on & 127) << 1)) & 3
             if dependency == UNDECIDED:
                 cause = DEPENDENCY_UNDECIDED
-        if cause != 0:
-            run.cause = cause
-            continue
-
-        id: bytes32 = keccak256(bytes_)
-        outcome: uint256 = FAILED
-        result: bytes32 = empty(bytes32)
-        if dependency == EXECUTED:
-            outcome, result, cause = self._execute(id, head, run.verified, run.lane, prefix, bytes_)
-            if cause != 0:
-                run.cause = cause
-                if cause == MORE_GAS_NEEDED:
-                    break
                 continue
-        run.marks |= outcome << place
-        run.done += 1
-        receipts.word = self._append(receipts.lane, receipts.word, id, outcome, receipts.beneficiary, result)
+            if dependency != EXECUTED:
+                outcome = FAILED
 
-    if run.done == 0:
-        self._raise(run.cause)
+        if outcome == EXECUTED:
+            receiver: address = convert(convert(extract32(bytes_, envelope.RECEIVER), uint160), address)
+            # A hook may change a policy; one that cannot have changed since the last envelope is not read again.
+            if receiver != hooked or self.policies_moved:
+                accepted = receiver_policies.policy_of[lane][receiver]
+            if accepted != policy:
+                cause = self._refusal(accepted, lane, receiver, verified, head, bytes_)
+                if cause != 0:
+                    continue
+            gas_limit: uint256 = (head >> envelope.GAS_SHIFT) & envelope.MASK_32
+            # The frame's own call passes on at most 63/64 of its gas, and so does ours.
+            frame_gas: uint256 = unsafe_add(unsafe_add(gas_limit, unsafe_div(gas_limit, 63)), FRAME_GAS)
+            available: uint256 = msg.gas
+            if unsafe_sub(available, available >> 6) < unsafe_add(frame_gas, RESERVE_GAS):
+                cause = MORE_GAS_NEEDED
+                break
+            self.current.id = id
+            if receiver != hooked:
+                hooked = receiver
+                self.current_receiver = receiver
+            if convert(extract32(bytes_, envelope.SENDER), uint256) != sender:
+                sender = convert(extract32(bytes_, envelope.SENDER), uint256)
+                sender_address = slice(convert(prefix | sender << unused, bytes32), 0, 32 - unused // 8)
+            success, answer = raw_call(
+                self,
+                abi_encode(
+                    receiver,
+                    gas_limit,
+                    abi_encode(
+                        id,
+                        sender_address,
+                        slice(bytes_, envelope.FIXED, head & envelope.MASK_32),
+                        method_id=method_id("receiveMessage(bytes32,bytes,bytes)"),
+                    ),
+                    method_id=method_id("frame(address,uint256,bytes)"),
+                ),
+                max_outsize=MAX_REASON,
+                gas=frame_gas,
+                revert_on_failure=False,
+            )
+            if success:
+                result = self.current_result
+                if result != empty(bytes32):
+                    self.current_result = empty(bytes32)
+            elif (head >> envelope.FLAGS_SHIFT) & envelope.RETRYABLE != 0:
+                cause = RECEIVER_FAILED
+                continue
+            else:
+                outcome = FAILED
+                log Failed(id=id, reason=answer)
+                if len(answer) != 0:
+                    result = keccak256(answer)
+        marks |= outcome << place
+        receipts = self._append(lane, receipts, id, stamp | outcome, result)
+
+    if receipts == unchanged:
+        self._raise(cause)
+    self.marks[key] = marks
+    self.words[lane] = receipts
     self.current_receiver = empty(address)
-    self.marks[run.mark_key] = run.marks
-    self.words[run.lane] = receipts.word
 
 
 @internal
 @view
-def _index(given: Run, before: uint256, suffix: uint256, suffix_count: uint256) -> Run:
+def _index(before: uint256, entries: uint256, count: uint256, suffix: uint256, suffix_count: uint256) -> (bytes32, uint256):
     """
     @notice Hash the run forward to the word that the verifiers are asked about, and refuse early what would do nothing.
+    @return The lane and the word.
     """
-    run: Run = given
-    first: uint256 = 0
     accumulator: uint256 = before
-    cursor: uint256 = run.entries
+    lane: bytes32 = empty(bytes32)
+    first: uint256 = 0
+    cursor: uint256 = entries
+    stopped: uint256 = 0
     useful: bool = False
-    for i: uint256 in range(run.count, bound=MAX_ENTRIES):
-        size: uint256 = self._read(cursor) >> 240
-        cursor += 2
-        entry: bytes32 = empty(bytes32)
+    for i: uint256 in range(count, bound=MAX_ENTRIES):
+        # The entry's length, and the first 30 bytes of the envelope's head word.
+        start: uint256 = convert(slice(msg.data, cursor, 32), uint256)
+        size: uint256 = start >> 240
+        cursor = unsafe_add(cursor, 2)
         if size == 0:
-            size = 32
-            entry = convert(self._read(cursor), bytes32)
+            accumulator = lane_module._extend(accumulator, convert(self._read(cursor), bytes32))
+            cursor = unsafe_add(cursor, 32)
+            continue
+        nonce: uint256 = (start >> NONCE_IN_START) & envelope.MASK_40
+        if first == 0:
+            assert nonce > i, "gate: malformed run"
+            first = unsafe_sub(nonce, i)
+            lane = convert(self._read(unsafe_add(cursor, envelope.LANE)), bytes32)
+            state: uint256 = self.lanes[lane]
+            assert state != 0, "gate: unknown lane"
+            assert block.timestamp >= (state >> PAUSED_SHIFT) & envelope.MASK_40, "gate: lane paused"
+        assert nonce == unsafe_add(first, i), "gate: malformed run"
+        if not useful:
+            stopped = self._in_time(self._read(cursor))
+            if self._mark(lane, self._read(cursor + envelope.POLICY), nonce) != UNDECIDED:
+                stopped = ALREADY_DELIVERED
+            useful = stopped == 0
+        cursor = unsafe_add(cursor, size)
+        entry: bytes32 = empty(bytes32)
+        if size <= 288:
+            entry = keccak256(slice(slice(msg.data, unsafe_sub(cursor, 288), 288), unsafe_sub(288, size), size))
         else:
-            assert size >= envelope.FIXED, "gate: malformed envelope"
-            entry = keccak256(self._load(cursor + size, size))
-            head: uint256 = self._read(cursor)
-            lane: bytes32 = convert(self._read(cursor + envelope.LANE), bytes32)
-            nonce: uint256 = (head >> envelope.NONCE_SHIFT) & envelope.MASK_40
-            if first == 0:
-                assert nonce > i, "gate: malformed run"
-                first = nonce - i
-                run.lane = lane
-                run.state = self.lanes[lane]
-                assert run.state != 0, "gate: unknown lane"
-                assert block.timestamp >= (run.state >> PAUSED_SHIFT) & envelope.MASK_40, "gate: lane paused"
-            assert nonce == first + i and lane == run.lane, "gate: malformed run"
-            assert envelope._is_canonical_head(head), "gate: malformed envelope"
-            length: uint256 = envelope.FIXED + envelope.ASSET * ((head >> envelope.ASSETS_SHIFT) & envelope.MASK_8) + (head & envelope.MASK_32)
-            assert size == length or (head >> envelope.CONDITIONS_SHIFT) & envelope.MASK_8 != 0, "gate: malformed envelope"
-            if not useful:
-                if self._mark(lane, self._read(cursor + envelope.POLICY), nonce) != UNDECIDED:
-                    run.cause = ALREADY_DELIVERED
-                else:
-                    cause: uint256 = self._in_time(head)
-                    useful = cause == 0
-                    run.cause = cause
-        cursor += size
-        accumulator = lane_module._extend(accumulator, entry)
+            entry = keccak256(self._load(cursor, size))
+        accumulator = convert(keccak256(abi_encode(accumulator, entry)), uint256) & lane_module.ACCUMULATOR_MASK
     assert first != 0, "gate: malformed run"
     if not useful:
-        self._raise(run.cause)
-    for i: uint256 in range(suffix_count, bound=MAX_SUFFIX):
-        accumulator = lane_module._extend(accumulator, convert(self._read(suffix + 32 * i), bytes32))
-    last: uint256 = first + run.count + suffix_count - 1
-    assert last <= lane_module.MAX_NONCE, "gate: malformed run"
+        self._raise(stopped)
     assert cursor == BODY + self._read(BODY - 32), "gate: malformed body"
-    run.word = last << lane_module.ACCUMULATOR_BITS | accumulator
-    run.cause = 0
-    return run
+    for i: uint256 in range(suffix_count, bound=MAX_SUFFIX):
+        accumulator = lane_module._extend(
+            accumulator, convert(self._read(unsafe_add(suffix, unsafe_mul(32, i))), bytes32)
+        )
+    last: uint256 = first + count + suffix_count - 1
+    assert last <= lane_module.MAX_NONCE, "gate: malformed run"
+    return lane, last << lane_module.ACCUMULATOR_BITS | accumulator
+
+
+@internal
+@view
+def _is_enough(lane: bytes32, state: uint256, policy: uint256, verified: uint256) -> bool:
+    """
+    @notice Whether the verifiers that accepted satisfy the sender's policy and the lane's floor.
+    """
+    if not policy_module._is_wellformed(policy) or not policy_module._is_satisfied(policy, verified):
+        return False
+    return state & FLOORED == 0 or policy_module._is_satisfied(self.floors[lane], verified)
 
 
 @internal
@@ -371,26 +452,6 @@ def _live(index: uint256) -> address:
 
 @internal
 @view
-def _admit(head: uint256, policy: uint256, verified: uint256, lane: bytes32, state: uint256) -> uint256:
-    """
-    @notice Everything but the receiver that can leave an envelope untouched.
-    @return The cause, or 0.
-    """
-    cause: uint256 = self._in_time(head)
-    if cause != 0:
-        return cause
-    if not (policy_module._is_wellformed(policy) and policy_module._is_satisfied(policy, verified)):
-        return POLICY_NOT_SATISFIED
-    if state & FLOORED != 0 and not policy_module._is_satisfied(self.floors[lane], verified):
-        return POLICY_NOT_SATISFIED
-    unsupported: uint256 = envelope.VIEW | envelope.FILLABLE | envelope.CANCEL
-    if (head >> envelope.FLAGS_SHIFT) & unsupported != 0 or (head >> envelope.CONDITIONS_SHIFT) & 65535 != 0:
-        return NOT_SUPPORTED
-    return 0
-
-
-@internal
-@view
 def _in_time(head: uint256) -> uint256:
     if block.timestamp < (head >> envelope.AFTER_SHIFT) & envelope.MASK_40:
         return TOO_EARLY
@@ -400,81 +461,45 @@ def _in_time(head: uint256) -> uint256:
 
 
 @internal
-def _execute(
-    id: bytes32, head: uint256, verified: uint256, lane: bytes32, prefix: Bytes[32], bytes_: Bytes[SMALL]
-) -> (uint256, bytes32, uint256):
+@view
+def _refusal(
+    accepted: uint256, lane: bytes32, receiver: address, verified: uint256, head: uint256, bytes_: Bytes[SMALL]
+) -> uint256:
     """
-    @return The outcome, the hash of its result, and 0; or the cause for which the envelope is untouched.
+    @notice Why a receiver that has a policy of its own does not take the envelope, or 0.
     """
-    receiver: address = convert(convert(extract32(bytes_, envelope.RECEIVER), uint160), address)
-    sender: bytes32 = extract32(bytes_, envelope.SENDER)
-    payload: Bytes[SMALL] = slice(bytes_, envelope.FIXED, head & envelope.MASK_32)
-    accepted: uint256 = receiver_policies.policy_of[lane][receiver]
-    if accepted == 0:
-        return 0, empty(bytes32), NO_RECEIVER_POLICY
-    if accepted == receiver_policies.TIERED:
+    policy: uint256 = accepted
+    if policy == 0:
+        return NO_RECEIVER_POLICY
+    if policy == receiver_policies.TIERED:
         valued: bool = False
         valuation: uint256 = 0
-        valued, valuation = self._valuate(lane, receiver, sender, payload)
+        sender: uint256 = convert(extract32(bytes_, envelope.SENDER), uint256)
+        valued, valuation = self._valuate(
+            lane, receiver, sender, slice(bytes_, envelope.FIXED, head & envelope.MASK_32)
+        )
         if not valued:
-            return 0, empty(bytes32), VALUATION_FAILED
-        accepted = receiver_policies._choose(lane, receiver, valuation)
-    if not policy_module._is_satisfied(accepted, verified):
-        return 0, empty(bytes32), POLICY_NOT_SATISFIED
-
-    gas_limit: uint256 = (head >> envelope.GAS_SHIFT) & envelope.MASK_32
-    # The frame's own call passes on at most 63/64 of its gas, and so does ours.
-    frame_gas: uint256 = gas_limit + gas_limit // 63 + FRAME_GAS
-    if msg.gas - msg.gas // 64 < frame_gas + RESERVE_GAS:
-        return 0, empty(bytes32), MORE_GAS_NEEDED
-    self.current.id = id
-    self.current_receiver = receiver
-    self.current_result = empty(bytes32)
-    success: bool = False
-    answer: Bytes[MAX_REASON] = b""
-    success, answer = raw_call(
-        self,
-        abi_encode(
-            receiver,
-            gas_limit,
-            id,
-            concat(prefix, convert(convert(convert(sender, uint160), address), bytes20)),
-            payload,
-            method_id=method_id("frame(address,uint256,bytes32,bytes,bytes)"),
-        ),
-        max_outsize=MAX_REASON,
-        gas=frame_gas,
-        revert_on_failure=False,
-    )
-    if success:
-        if convert(extract32(answer, 0), uint256) == 0:
-            return 0, empty(bytes32), MORE_GAS_NEEDED
-        return EXECUTED, self.current_result, 0
-    if (head >> envelope.FLAGS_SHIFT) & envelope.RETRYABLE != 0:
-        return 0, empty(bytes32), RECEIVER_FAILED
-    log Failed(id=id, reason=answer)
-    if len(answer) == 0:
-        return FAILED, empty(bytes32), 0
-    return FAILED, keccak256(answer), 0
+            return VALUATION_FAILED
+        policy = receiver_policies._choose(lane, receiver, valuation)
+    if not policy_module._is_satisfied(policy, verified):
+        return POLICY_NOT_SATISFIED
+    return 0
 
 
 @external
-def frame(receiver: address, gas_limit: uint256, id: bytes32, sender: Bytes[64], payload: Bytes[SMALL]) -> uint256:
+def frame(receiver: address, gas_limit: uint256, hook: Bytes[MAX_HOOK]):
     """
-    @notice The Gate's call to itself around a hook, so that the hook and the check of its answer revert as one.
-    @return 1 when the hook ran and answered; 0 when the hook could not have been given all of its gas.
+    @notice The Gate's call to itself around a hook, so that the hook and the check of its answer revert as one. Whoever
+            makes it has left enough gas for the hook to be given all of its own.
     """
     assert msg.sender == self, "gate: only the gate"
-    if msg.gas - msg.gas // 64 < gas_limit + 3000:
-        return 0
-    answer: bytes4 = extcall IReceiver(receiver).receiveMessage(id, sender, payload, gas=gas_limit)
-    assert answer == MAGIC, "gate: receiver did not acknowledge"
-    return 1
+    answer: Bytes[32] = raw_call(receiver, hook, max_outsize=32, gas=gas_limit)
+    assert len(answer) == 32 and extract32(answer, 0) == MAGIC, "gate: receiver did not acknowledge"
 
 
 @internal
 @view
-def _valuate(lane: bytes32, receiver: address, sender: bytes32, payload: Bytes[SMALL]) -> (bool, uint256):
+def _valuate(lane: bytes32, receiver: address, sender: uint256, payload: Bytes[SMALL]) -> (bool, uint256):
     """
     @notice Ask the receiver what an envelope is worth to it. A valuation that fails picks no tier at all.
     """
@@ -543,7 +568,10 @@ def expire(bytes_: Bytes[envelope.FIXED + envelope.MAX_ASSETS * envelope.ASSET +
     else:
         assert self.status[id] == UNDECIDED, "gate: already delivered"
         self.status[id] = EXPIRED
-    self.words[lane] = self._append(lane, self.words[lane], id, EXPIRED, self._named(beneficiary), empty(bytes32))
+    stamp: uint256 = self._stamp(self.lanes[lane] & ORIGIN_MASK, convert(beneficiary, uint256))
+    receipts: uint256 = self.words[lane]
+    assert receipts >> lane_module.ACCUMULATOR_BITS < lane_module.MAX_NONCE  # dev: a trillion receipts
+    self.words[lane] = self._append(lane, receipts, id, stamp | EXPIRED, empty(bytes32))
 
 
 @external
@@ -560,29 +588,34 @@ def snapshot(lane: bytes32):
 
 
 @internal
-def _append(lane: bytes32, word: uint256, id: bytes32, outcome: uint256, beneficiary: bytes32, result: bytes32) -> uint256:
+def _append(lane: bytes32, word: uint256, id: bytes32, stamp: uint256, result: bytes32) -> uint256:
     """
     @notice The word of the receipts with one more; the caller stores it.
+    @param stamp The receipt without its position.
     """
-    position: uint256 = (word >> lane_module.ACCUMULATOR_BITS) + 1
-    assert position <= lane_module.MAX_NONCE  # dev: a trillion receipts
-    tag: uint256 = RECEIPT_TAG << 48 | outcome << 40 | position
-    entry: bytes32 = keccak256(concat(convert(convert(tag, uint56), bytes7), id, beneficiary, result))
-    extended: uint256 = (
-        position << lane_module.ACCUMULATOR_BITS | lane_module._extend(word & lane_module.ACCUMULATOR_MASK, entry)
-    )
-    if position % lane_module.SNAPSHOT_INTERVAL == 0:
+    position: uint256 = unsafe_add(word >> lane_module.ACCUMULATOR_BITS, 1)
+    receipt: uint256 = stamp | position << 8
+    entry: bytes32 = keccak256(abi_encode(RECEIPT_TYPEHASH, receipt, id, result))
+    accumulator: uint256 = word & lane_module.ACCUMULATOR_MASK
+    accumulator = convert(keccak256(abi_encode(accumulator, entry)), uint256) & lane_module.ACCUMULATOR_MASK
+    extended: uint256 = position << lane_module.ACCUMULATOR_BITS | accumulator
+    if position & (lane_module.SNAPSHOT_INTERVAL - 1) == 0:
         self.snapshots[lane][position] = extended
-    log Decided(lane=lane, id=id, receipt=position << 8 | outcome, beneficiary=beneficiary)
+    raw_log([DECIDED, id], convert(receipt, bytes32))
     return extended
 
 
 @internal
 @view
-def _named(beneficiary: bytes32) -> bytes32:
-    if beneficiary == empty(bytes32):
-        return convert(msg.sender, bytes32)
-    return beneficiary
+def _stamp(origin: uint256, beneficiary: uint256) -> uint256:
+    """
+    @notice What the receipts of one call have in common.
+    @param beneficiary An account on the origin; zero names the caller.
+    """
+    assert beneficiary <= ADDRESS_MASK, "gate: malformed beneficiary"
+    if beneficiary == 0:
+        return origin << 208 | convert(msg.sender, uint256) << 48
+    return origin << 208 | beneficiary << 48
 
 
 @internal
@@ -665,6 +698,7 @@ def set_policy(lane: bytes32, receiver: address, policy: uint256):
     @notice By the receiver or its owner: the weakest policy under which it takes calls from the lane; 0 takes none.
     """
     assert self.lanes[lane] != 0, "gate: unknown lane"
+    self.policies_moved = True
     receiver_policies._set_policy(lane, receiver, policy, self._registered())
 
 
@@ -676,6 +710,7 @@ def set_tiers(
     @notice By the receiver or its owner: policies by what an envelope is worth, as its own valuation() says.
     """
     assert self.lanes[lane] != 0, "gate: unknown lane"
+    self.policies_moved = True
     receiver_policies._set_tiers(lane, receiver, tiers, self._registered())
 
 

@@ -21,6 +21,8 @@ MAX_PAYLOAD_BYTES = 16384
 MAX_CALLDATA_BYTES = 1024
 """Of one condition."""
 MAX_SHARE_BPS = 10_000
+REFUND_TO_SENDER = Address32(bytes(32))
+"""How an envelope whose refunds go to its sender says so."""
 
 _FIXED = struct.Struct(">32s32s32s32s32s32s32s16sHI")
 _ASSET = struct.Struct(">32s32s32s32s")
@@ -118,8 +120,12 @@ class EnvelopeShareTooLarge(EnvelopeError):
     """The share for a failure exceeds the whole fee."""
 
 
+class EnvelopeRefundToSender(EnvelopeError):
+    """The refund's account is written out though it is the sender's."""
+
+
 class EnvelopeFieldZero(EnvelopeError):
-    """A lane or an account that must not be zero is."""
+    """The lane, the sender or the receiver is zero."""
 
 
 class EnvelopePolicyIllFormed(EnvelopeError):
@@ -181,8 +187,8 @@ class Envelope:
     failed_share_bps: int = 0
     """The part of the fee that is paid for FAILED."""
     callback_gas: Gas = _NO_GAS
-    refund_to: Address32
-    """Account on the origin."""
+    refund_to: Address32 = REFUND_TO_SENDER
+    """Account on the origin; zero means the sender, which is never written out."""
     assets: tuple[Asset, ...] = ()
     conditions: tuple[Condition, ...] = ()
     payload: bytes = b""
@@ -228,12 +234,20 @@ def compute_id(encoding: bytes) -> EnvelopeId:
 
 
 def compute_terms(envelope: Envelope) -> int:
-    """Compute the head word as the Router takes it: version, nonce and payload length stay zero for it to fill."""
+    """Compute the head word as the Router takes it: version, nonce and payload length stay zero for it to fill.
+
+    Raises: EnvelopeFieldTooWide.
+    """
+    _validate_widths(envelope)
     return _pack_head(envelope, 0, 0, 0)
 
 
 def compute_settlement(envelope: Envelope) -> int:
-    """Compute the Router's `settlement` argument: failed_share_bps << 32 | callback_gas."""
+    """Compute the Router's `settlement` argument: failed_share_bps << 32 | callback_gas.
+
+    Raises: EnvelopeFieldTooWide.
+    """
+    _validate_widths(envelope)
     return envelope.failed_share_bps << 32 | envelope.callback_gas
 
 
@@ -352,13 +366,17 @@ def _take(encoding: bytes, offset: int, length: int) -> bytes:
 
 
 def _validate(envelope: Envelope) -> None:
+    _validate_widths(envelope)
     _validate_head(envelope)
     _validate_flags(envelope)
-    for name in ("lane", "sender", "receiver", "refund_to"):
+    for name in ("lane", "sender", "receiver"):
         value = getattr(envelope, name)
         _validate_bytes32(name, value)
         if value == _ZERO:
             raise EnvelopeFieldZero("must not be zero", field=name)
+    _validate_bytes32("refund_to", envelope.refund_to)
+    if envelope.refund_to == envelope.sender:
+        raise EnvelopeRefundToSender("zero stands for the sender", refund_to=envelope.refund_to)
     for name in ("policy", "return_policy"):
         try:
             validate_policy(getattr(envelope, name))
@@ -370,11 +388,14 @@ def _validate(envelope: Envelope) -> None:
             raise EnvelopeConditionEmpty("condition", index=index, low=condition.low, high=condition.high)
 
 
-def _validate_head(envelope: Envelope) -> None:
-    for name, width in _HEAD_WIDTHS:
+def _validate_widths(envelope: Envelope) -> None:
+    for name, most in _WIDTHS:
         value = getattr(envelope, name)
-        if value < 0 or value > width:
-            raise EnvelopeFieldTooWide("a value does not fit its field", field=name, value=value, most=width)
+        if value < 0 or value > most:
+            raise EnvelopeFieldTooWide("a value does not fit its field", field=name, value=value, most=most)
+
+
+def _validate_head(envelope: Envelope) -> None:
     if envelope.nonce == 0:
         raise EnvelopeNonceOutOfRange("nonces start at 1", nonce=envelope.nonce)
     if envelope.depends_on >= envelope.nonce:
@@ -419,7 +440,7 @@ _CALLBACK = int(Flags.CALLBACK)
 _FILLABLE = int(Flags.FILLABLE)
 _NO_ASSETS = int(Flags.VIEW | Flags.CANCEL)
 _FLAGS = [Flags(value) for value in range(1 << 8)]
-_HEAD_WIDTHS = (
+_WIDTHS = (
     ("nonce", _U40),
     ("deliver_after", _U40),
     ("deliver_before", _U40),

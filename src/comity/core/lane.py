@@ -2,7 +2,7 @@
 
     lane = keccak256(abi.encode(uint256 origin, bytes32 router, uint256 destination, bytes32 gate))
     seed = low 216 bits of keccak256(abi.encode(bytes32 lane, uint256 direction))
-    accumulator' = low 216 bits of keccak256(accumulator as 27 bytes ‖ entry as 32 bytes)
+    accumulator' = low 216 bits of keccak256(accumulator as 32 bytes ‖ entry as 32 bytes)
     word = nonce << 216 | accumulator
 
 Spec: spec/lane.md. Twin: contracts/core/lane.vy.
@@ -24,6 +24,7 @@ MAX_NONCE = (1 << NONCE_BITS) - 1
 _ACCUMULATOR_BYTES = ACCUMULATOR_BITS // 8
 _ACCUMULATOR_MASK = (1 << ACCUMULATOR_BITS) - 1
 _SKIPPED = 32 - _ACCUMULATOR_BYTES
+_PADDING = bytes(_SKIPPED)
 _ENTRY_BYTES = 32
 
 
@@ -128,11 +129,11 @@ def compute_word(before: Accumulator, first_nonce: int, entries: Iterable[bytes]
 
 
 def _fold(accumulator: Accumulator, entries: Iterable[bytes]) -> Accumulator:
-    state = accumulator.to_bytes(_ACCUMULATOR_BYTES, "big")
+    state = accumulator.to_bytes(32, "big")
     for entry in entries:
         if len(entry) != _ENTRY_BYTES:
             raise EntryLengthMismatch("entry length", expected=_ENTRY_BYTES, actual=len(entry))
-        state = keccak(state + entry)[_SKIPPED:]
+        state = _PADDING + keccak(state + entry)[_SKIPPED:]
     return Accumulator(int.from_bytes(state, "big"))
 
 

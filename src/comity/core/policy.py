@@ -70,7 +70,8 @@ class Policy:
     @property
     def word(self) -> int:
         """The policy as its one word."""
-        return _pack(_compute_mask(self.required), _compute_mask(self.optional), self.threshold)
+        masks = _compute_mask(self.optional) << _OPTIONAL_SHIFT | _compute_mask(self.required)
+        return self.threshold << _THRESHOLD_SHIFT | masks
 
     @classmethod
     def from_word(cls, word: int) -> Self:
@@ -89,7 +90,7 @@ class Policy:
         Raises: PolicyError.
         """
         match = _TEXT.fullmatch(text.strip())
-        if match is None:
+        if match is None or not match[0]:
             raise PolicyTextMalformed("policy text", text=text, expected="0 and 2 of {1,2,3}")
         required = [int(index) for index in re.findall(r"[0-9]+", match["required"] or "")]
         optional = [int(index) for index in re.findall(r"[0-9]+", match["optional"] or "")]
@@ -116,7 +117,7 @@ def validate_policy(word: int) -> None:
 
     Raises: PolicyError.
     """
-    if word < 0 or word >> _WORD_BITS:
+    if word >> _WORD_BITS:
         raise PolicyWordTooWide("policy is not a 256-bit word", word=word)
     required, optional, threshold = _unpack(word)
     if required & optional:
@@ -160,12 +161,6 @@ def implies(c: int, p: int) -> bool:
     outside = (c_optional & ~p_optional).bit_count()
     least = (p_optional & c_required).bit_count() + max(0, c_threshold - outside)
     return p_required & ~forced == 0 and least >= p_threshold
-
-
-def _pack(required: int, optional: int, threshold: int) -> int:
-    if not 0 <= threshold <= MAX_VERIFIERS:
-        raise PolicyThresholdUnreachable("policy threshold", threshold=threshold, optional=optional.bit_count())
-    return threshold << _THRESHOLD_SHIFT | optional << _OPTIONAL_SHIFT | required
 
 
 def _unpack(word: int) -> tuple[int, int, int]:

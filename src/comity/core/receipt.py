@@ -1,9 +1,9 @@
 """Receipts: what the Gate records of an envelope's outcome; pure encoding that trusts nobody.
 
-    0 tag 0x81 | 1 outcome u8 | 2 position u40 | 7 envelope id b32 | 39 beneficiary b32 | 71 result b32      (103 bytes)
+    0 tag 0x81 | 1 zeros | 26 position u40 | 31 outcome u8 | 32 envelope id | 64 beneficiary | 96 result    (128 bytes)
 
-An envelope starts with 0x01 and a receipt with 0x81, so no preimage is both.
-Spec: spec/lane.md, "Receipt". Twin: contracts/core/lane.vy.
+Four words, which the EVM hashes at the least cost. An envelope starts with 0x01, so no preimage is both.
+Spec: spec/lane.md, "Receipt". Twin: contracts/Gate.vy, `_append`.
 """
 
 import struct
@@ -18,7 +18,8 @@ RECEIPT_TAG = 0x81
 NO_RESULT = Hash32(bytes(32))
 """The result of an envelope that produced none."""
 
-_FORMAT = struct.Struct(">BBBI32s32s32s")
+_FORMAT = struct.Struct(">B25sBIB32s32s32s")
+_ZEROS = bytes(25)
 RECEIPT_BYTES = _FORMAT.size
 
 
@@ -27,11 +28,11 @@ class ReceiptError(Invalid):
 
 
 class ReceiptLengthMismatch(ReceiptError):
-    """The receipt is not exactly 103 bytes, or a hash in it not 32."""
+    """The receipt is not exactly 128 bytes, or a hash in it not 32."""
 
 
 class ReceiptTagMismatch(ReceiptError):
-    """The first byte is not that of a receipt of this version."""
+    """The first byte is not that of a receipt of this version, or the zeros after it are not."""
 
 
 class OutcomeUnknown(ReceiptError):
@@ -56,7 +57,7 @@ class Receipt:
     """keccak-256 of the reply or of the failure's reason; zero when there is none."""
 
     def encode(self) -> bytes:
-        """Encode as 103 bytes.
+        """Encode as 128 bytes.
 
         Raises: ReceiptError.
         """
@@ -68,7 +69,9 @@ class Receipt:
             if len(getattr(self, name)) != 32:
                 raise ReceiptLengthMismatch("receipt field", field=name, expected=32, actual=len(getattr(self, name)))
         high, low = self.position >> 32, self.position & 0xFFFFFFFF
-        return _FORMAT.pack(RECEIPT_TAG, self.outcome, high, low, self.envelope_id, self.beneficiary, self.result)
+        return _FORMAT.pack(
+            RECEIPT_TAG, _ZEROS, high, low, self.outcome, self.envelope_id, self.beneficiary, self.result
+        )
 
     @property
     def entry(self) -> Hash32:
@@ -83,9 +86,9 @@ def decode(encoding: bytes) -> Receipt:
     """
     if len(encoding) != RECEIPT_BYTES:
         raise ReceiptLengthMismatch("receipt length", expected=RECEIPT_BYTES, actual=len(encoding))
-    tag, outcome, high, low, envelope_id, beneficiary, result = _FORMAT.unpack(encoding)
-    if tag != RECEIPT_TAG:
-        raise ReceiptTagMismatch("receipt tag", expected=RECEIPT_TAG, actual=tag)
+    tag, zeros, high, low, outcome, envelope_id, beneficiary, result = _FORMAT.unpack(encoding)
+    if tag != RECEIPT_TAG or zeros != _ZEROS:
+        raise ReceiptTagMismatch("receipt tag", expected=RECEIPT_TAG, actual=encoding[:26])
     if outcome not in _OUTCOMES:
         raise OutcomeUnknown("receipt outcome", outcome=outcome)
     position = high << 32 | low

@@ -20,11 +20,12 @@ import urllib.request
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from comity.core.errors import ConfigError, Unavailable
 
 _PACKAGED = Path("node_modules/@foundry-rs/anvil-linux-amd64/bin/anvil")
+_STARTED = "started.json"
 _READY_SECONDS = 20.0
 _PORT_ATTEMPTS = 5
 _PR_SET_PDEATHSIG = 1
@@ -132,7 +133,9 @@ class Anvil:
     def _launch(self, binary: Path) -> None:
         assert self._folder is not None
         self.port = self._fixed_port or _find_free_port()
+        (self._folder / _STARTED).unlink(missing_ok=True)
         arguments = [*self._arguments, "--port", str(self.port), "--cache-path", str(self._folder / "cache")]
+        arguments += ["--config-out", str(self._folder / _STARTED)]
         if self._ipc:
             arguments += ["--ipc", str(self._folder / "anvil.ipc")]
         with (self._folder / "log").open("wb") as log:
@@ -145,13 +148,17 @@ class Anvil:
             )
 
     def _is_ready(self) -> bool:
-        """True once the node answers; False when it ended, as it does when another process took the port."""
+        """True once the node answers; False when it ended, as it does when another process took the port.
+
+        An answer alone could be that other process's: the node writes its configuration only once the port is its own.
+        """
         assert self.process is not None
+        assert self._folder is not None
         until = time.monotonic() + _READY_SECONDS
         while time.monotonic() < until and self.process.poll() is None:
-            if _answers(self.url) and (not self._ipc or self.ipc_path.exists()):
-                return self.process.poll() is None
-            time.sleep(0.02)
+            if (self._folder / _STARTED).exists() and _answers(self.url) and (not self._ipc or self.ipc_path.exists()):
+                return True
+            time.sleep(0.01)
         return False
 
     def _kill(self) -> None:
@@ -166,9 +173,9 @@ class Anvil:
         return log.read_text(errors="replace")[-500:].strip() if log is not None and log.exists() else ""
 
 
-def start_anvil(chain_id: int, *, extra_args: Sequence[str] = (), **options: object) -> Anvil:
+def start_anvil(chain_id: int, **options: Any) -> Anvil:
     """A started node for synchronous fixtures; end it with `.stop()`. Options as of `Anvil`."""
-    return Anvil(chain_id, extra_args=extra_args, **options).start()  # type: ignore[arg-type]
+    return Anvil(chain_id, **options).start()
 
 
 def _answers(url: str) -> bool:

@@ -1,12 +1,12 @@
-"""Deployment of Router, Gate and verifiers, and of the lanes between them.
+"""Deployment of Authority, Gate and Router, of verifiers, and of the lanes between Gates and Routers.
 
-Router and Gate name each other immutably, so the second address is computed from the deployer's next nonce before the
-first contract exists. Trusts the provider it deploys through for nothing but mining: every step reads back what it
-wrote. Spec: spec/lane.md, spec/verification.md.
+The three name each other immutably, so their addresses are computed from the deployer's nonces before the first exists.
+Trusts the provider it deploys through for nothing but mining: the addresses are compared with those computed.
+Spec: spec/lane.md, spec/verification.md.
 """
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 from eth_abi.abi import encode
 
@@ -16,9 +16,10 @@ from comity.chain.transaction import compute_created_address
 from comity.compiler import Artifact, load_artifact
 from comity.core.attestation import AttestationSet
 from comity.core.errors import Invalid
-from comity.core.types import Address, ChainId, Lane, Seconds, to_address32
+from comity.core.types import Address, ChainId, Seconds, to_address32
 
-PAIR_CONTRACTS = ("Router", "Gate")
+ENDPOINT_CONTRACTS: Final = ("Authority", "Gate", "Router")
+"""In the order of their creation."""
 
 
 class Sender(Protocol):
@@ -36,11 +37,12 @@ class Sender(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """A chain's Router and Gate."""
+    """A chain's contracts."""
 
     chain: ChainId
     router: Address
     gate: Address
+    authority: Address
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,48 +55,63 @@ class Terms:
     development: bool
 
 
-def build_creation(artifact: Artifact, *arguments: object) -> bytes:
-    """Return the creation code of a contract with its constructor's arguments appended."""
-    constructors = [entry for entry in artifact.abi if entry["type"] == "constructor"]
-    kinds = [parameter["type"] for parameter in constructors[0]["inputs"]] if constructors else []
-    return artifact.bytecode + bytes(encode(kinds, arguments))
+def build_creation(artifact: Artifact, **arguments: object) -> bytes:
+    """Return the creation code of a contract with its constructor's arguments, taken by name, appended."""
+    [constructor] = [entry for entry in artifact.abi if entry["type"] == "constructor"] or [{"inputs": []}]
+    kinds = [parameter["type"] for parameter in constructor["inputs"]]
+    values = [arguments[parameter["name"]] for parameter in constructor["inputs"]]
+    return artifact.bytecode + encode(kinds, values)
 
 
-async def create(sender: Sender, artifact: Artifact, *arguments: object) -> Address:
-    """Create one contract. Raises: Rejected."""
-    receipt = await sender.send(None, build_creation(artifact, *arguments))
+async def create(sender: Sender, artifact: Artifact, **arguments: object) -> Address:
+    """Create one contract; arguments that its constructor does not name are left out. Raises: Rejected."""
+    receipt = await sender.send(None, build_creation(artifact, **arguments))
     if receipt.contract_address is None:
         raise Invalid("the provider gave no address for a creation", transaction=receipt.transaction_hash)
     return receipt.contract_address
 
 
 async def deploy_endpoint(sender: Sender, chain: ChainId, terms: Terms) -> Endpoint:
-    """Create a Gate and a Router that name each other. Raises: Rejected, Invalid."""
+    """Create a chain's three contracts. Raises: Rejected, Invalid."""
     nonce = await sender.fetch_nonce()
-    router_address = compute_created_address(sender.account, nonce + 1)
-    gate = await create(sender, load_artifact("Gate"), terms.owner, router_address, terms.delay, terms.development)
-    router = await create(sender, load_artifact("Router"), terms.owner, gate, terms.delay)
-    if router != router_address:
-        raise Invalid("another transaction of this account came between", expected=router_address, created=router)
-    return Endpoint(chain, router, gate)
+    addresses = {
+        name.lower(): compute_created_address(sender.account, nonce + index)
+        for index, name in enumerate(ENDPOINT_CONTRACTS)
+    }
+    arguments = {"owner": terms.owner, "delay": terms.delay, "development": terms.development, **addresses}
+    for name in ENDPOINT_CONTRACTS:
+        created = await create(sender, load_artifact(name), **arguments)
+        if created != addresses[name.lower()]:
+            raise Invalid("another transaction of this account came between", contract=name, created=created)
+    return Endpoint(chain, addresses["router"], addresses["gate"], addresses["authority"])
 
 
 async def open_lane(origin: Sender, destination: Sender, source: Endpoint, target: Endpoint) -> None:
     """Open the lane from one Router to another chain's Gate, on both of its ends."""
-    gate, router = to_address32(target.gate), to_address32(source.router)
-    await destination.send(target.gate, encode_call("open_lane(uint256,bytes32)", source.chain, router))
-    await origin.send(source.router, encode_call("open_lane(uint256,bytes32)", target.chain, gate))
+    incoming = encode_call("open_incoming(uint256,bytes32)", source.chain, to_address32(source.router))
+    outgoing = encode_call("open_outgoing(uint256,bytes32)", target.chain, to_address32(target.gate))
+    await destination.send(target.authority, incoming)
+    await origin.send(source.authority, outgoing)
 
 
-async def deploy_attestation(sender: Sender, gate: Address, terms: Terms, attestation_set: AttestationSet) -> Address:
-    """Create an Attestation verifier with its first set and register it at the Gate."""
-    artifact = load_artifact("Attestation")
-    members, threshold, finality = attestation_set.members, attestation_set.threshold, attestation_set.finality
-    verifier = await create(sender, artifact, terms.owner, terms.delay, terms.development, members, threshold, finality)
-    await sender.send(gate, encode_call("register(address)", verifier))
+async def deploy_attestation(
+    sender: Sender, authority: Address, terms: Terms, attestation_set: AttestationSet
+) -> Address:
+    """Create an Attestation verifier, and register it at once, as development owners may."""
+    verifier = await create_attestation(sender, terms, attestation_set)
+    await sender.send(authority, encode_call("register(address)", verifier))
     return verifier
 
 
-async def set_receiver_policy(sender: Sender, gate: Address, lane: Lane, receiver: Address, policy: int) -> None:
-    """Set a receiver's policy as its owner."""
-    await sender.send(gate, encode_call("set_policy(bytes32,address,uint256)", lane, receiver, policy))
+async def create_attestation(sender: Sender, terms: Terms, attestation_set: AttestationSet) -> Address:
+    """Create an Attestation verifier with its first set."""
+    return await create(
+        sender,
+        load_artifact("Attestation"),
+        owner=terms.owner,
+        delay=terms.delay,
+        development=terms.development,
+        members=list(attestation_set.members),
+        threshold=attestation_set.threshold,
+        finality=attestation_set.finality,
+    )

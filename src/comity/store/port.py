@@ -282,9 +282,16 @@ class Store(Protocol):
         ...
 
     def load_attestations(
-        self, lane: Lane, direction: Direction, *, min_nonce: int, max_nonce: int, limit: int
+        self,
+        lane: Lane,
+        direction: Direction,
+        *,
+        min_nonce: int,
+        max_nonce: int,
+        limit: int,
+        oldest_first: bool = False,
     ) -> list[AttestationRecord]:
-        """Load attestations of the nonces from `min_nonce` to `max_nonce`, both included, newest first."""
+        """Load attestations of the nonces from `min_nonce` to `max_nonce`, both included, highest nonce first."""
         ...
 
     def save_halt(self, record: HaltRecord) -> None:

@@ -138,6 +138,12 @@ JOIN attested_words AS w ON w.lane = a.lane AND w.direction = a.direction AND w.
 WHERE a.lane = :lane AND a.direction = :direction AND a.nonce BETWEEN :min_nonce AND :max_nonce
 ORDER BY a.nonce DESC, a.epoch DESC, a.verify_chain, a.verifier, a.set_id, a.signer LIMIT :limit
 
+-- name: load_oldest_attestations
+SELECT a.*, w.word, w.height, w.block_hash, w.snapshot FROM attestations AS a
+JOIN attested_words AS w ON w.lane = a.lane AND w.direction = a.direction AND w.nonce = a.nonce
+WHERE a.lane = :lane AND a.direction = :direction AND a.nonce BETWEEN :min_nonce AND :max_nonce
+ORDER BY a.nonce, a.epoch DESC, a.verify_chain, a.verifier, a.set_id, a.signer LIMIT :limit
+
 -- name: save_halt
 INSERT INTO halts (lane, direction, reason, evidence, halted_at)
 VALUES (:lane, :direction, :reason, :evidence, :halted_at)

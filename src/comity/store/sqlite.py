@@ -289,10 +289,18 @@ class SqliteStore:
         self._execute("save_attestation", rows.from_attestation(record))
 
     def load_attestations(
-        self, lane: Lane, direction: Direction, *, min_nonce: int, max_nonce: int, limit: int
+        self,
+        lane: Lane,
+        direction: Direction,
+        *,
+        min_nonce: int,
+        max_nonce: int,
+        limit: int,
+        oldest_first: bool = False,
     ) -> list[AttestationRecord]:
+        query = "load_oldest_attestations" if oldest_first else "load_attestations"
         values = {"lane": lane, "direction": int(direction), "min_nonce": min_nonce, "max_nonce": max_nonce}
-        return self._load(rows.to_attestation, "load_attestations", **values, limit=limit)
+        return self._load(rows.to_attestation, query, **values, limit=limit)
 
     def save_halt(self, record: HaltRecord) -> None:
         self._execute("save_halt", rows.from_halt(record))

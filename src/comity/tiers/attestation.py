@@ -55,6 +55,7 @@ class Attestation:
     """One member's recovered signature over a checkpoint."""
 
     checkpoint: Checkpoint
+    set_id: int
     signer: Address
     signature: bytes
     """64 bytes (EIP-2098)."""
@@ -126,24 +127,31 @@ def verify_proof(
 
 @dataclass(frozen=True, slots=True)
 class SignedWord:
-    """A checkpoint that enough members signed."""
+    """A checkpoint that enough members of one set signed."""
 
     checkpoint: Checkpoint
+    attestation_set: AttestationSet
     signatures: Mapping[Address, bytes]
 
+    @property
+    def proof(self) -> bytes:
+        """What the verifier checks."""
+        return build_proof(self.checkpoint, self.attestation_set, self.signatures)
 
-def choose_word(attestations: Iterable[Attestation], threshold: int) -> SignedWord | None:
-    """Choose the word with the highest nonce among those that at least `threshold` members signed.
+
+def choose_words(attestations: Iterable[Attestation], attestation_set: AttestationSet) -> list[SignedWord]:
+    """Choose the words that at least a threshold of the set signed, lowest nonce first.
 
     Raises:
-        Equivocation: two words of one nonce have that many.
+        Equivocation: two words of one nonce have that many signatures.
     """
     signatures: dict[Checkpoint, dict[Address, bytes]] = {}
     for attestation in attestations:
-        signatures.setdefault(attestation.checkpoint, {})[attestation.signer] = attestation.signature
+        if attestation.set_id == attestation_set.id:
+            signatures.setdefault(attestation.checkpoint, {})[attestation.signer] = attestation.signature
     signed: dict[int, SignedWord] = {}
     for checkpoint, by_signer in signatures.items():
-        if len(by_signer) < threshold:
+        if len(by_signer) < attestation_set.threshold:
             continue
         if other := signed.get(checkpoint.nonce):
             raise Equivocation(
@@ -153,8 +161,14 @@ def choose_word(attestations: Iterable[Attestation], threshold: int) -> SignedWo
                 words=(hex(other.checkpoint.word), hex(checkpoint.word)),
                 next_step="report both proofs to the Gate, which suspends the verifier",
             )
-        signed[checkpoint.nonce] = SignedWord(checkpoint, by_signer)
-    return signed[max(signed)] if signed else None
+        signed[checkpoint.nonce] = SignedWord(checkpoint, attestation_set, by_signer)
+    return [signed[nonce] for nonce in sorted(signed)]
+
+
+def choose_word(attestations: Iterable[Attestation], attestation_set: AttestationSet) -> SignedWord | None:
+    """Choose the highest word that at least a threshold of the set signed. Raises: Equivocation."""
+    words = choose_words(attestations, attestation_set)
+    return words[-1] if words else None
 
 
 def _compute_digest(verifier: AttestationVerifier, checkpoint: Checkpoint, attestation_set: AttestationSet) -> Hash32:

@@ -1,11 +1,12 @@
 """What an attestor answers over HTTP, and the client that collects attestations from several of them.
 
 Trusts no attestor: every signature is recovered before it counts, answers are bounded in size, number and time, and
-garbage from one never hides what another signed. Spec: spec/verification.md, "Attestation". Twin: agents/attestor_api.py.
+garbage from one never hides what another signed. Spec: spec/verification.md, "Attestation".
+Twin: agents/attestor/api.py.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import Final, Self
 
@@ -13,12 +14,12 @@ import aiohttp
 import msgspec
 import structlog
 
-from comity.core.attestation import AttestationError, AttestationSet, AttestationsTooFew
+from comity.core.attestation import AttestationSet, AttestationsTooFew
 from comity.core.checkpoint import Checkpoint
 from comity.core.errors import Invalid, Unavailable
 from comity.core.lane import MAX_NONCE
 from comity.core.types import Address, Direction, Lane, Word
-from comity.tiers.attestation import Attestation, AttestationVerifier, build_proof, choose_word, recover_signer
+from comity.tiers.attestation import Attestation, AttestationVerifier, SignedWord, choose_words, recover_signer
 
 MAX_PAGE: Final = 256
 """The most attestations in one answer."""
@@ -26,6 +27,7 @@ MAX_PAGE: Final = 256
 _ENTRY_BYTES: Final = 1024
 MAX_ANSWER_BYTES: Final = 4096 + MAX_PAGE * _ENTRY_BYTES
 TIMEOUT_SECONDS: Final = 5.0
+STRAGGLER_SECONDS: Final = 0.5
 
 log = structlog.get_logger(__name__)
 
@@ -59,19 +61,23 @@ _DECODER: Final = msgspec.json.Decoder(AttestationPage)
 
 
 class AttestationClient:
-    """Collects what the members of one verifier's sets have signed. `urls` are the attestors' base URLs."""
+    """Collects what the members of one verifier's live sets have signed. `urls` are the attestors' base URLs."""
 
     def __init__(
         self,
         urls: Sequence[str],
         verifier: AttestationVerifier,
+        sets: Sequence[AttestationSet],
         *,
         timeout: float = TIMEOUT_SECONDS,
+        straggler: float = STRAGGLER_SECONDS,
         max_answer_bytes: int = MAX_ANSWER_BYTES,
     ) -> None:
         self._urls = tuple(url.rstrip("/") for url in urls)
         self._verifier = verifier
+        self._sets = {each.id: each for each in sorted(sets, key=lambda each: each.epoch)}
         self._timeout = aiohttp.ClientTimeout(total=timeout)
+        self._straggler = straggler
         self._max_answer_bytes = max_answer_bytes
         self._session: aiohttp.ClientSession | None = None
 
@@ -88,61 +94,78 @@ class AttestationClient:
         if self._session:
             await self._session.close()
 
+    async def fetch(self, lane: Lane, direction: Direction, min_nonce: int) -> list[tuple[Word, bytes]]:
+        """Fetch the lowest words from `min_nonce` on that enough members signed, with a proof of each, in order.
+
+        Raises: Unavailable, Equivocation.
+        """
+        attestations = await self.fetch_attestations(lane, direction, min_nonce=min_nonce, oldest_first=True)
+        words = self._choose_words(attestations)
+        return [(words[nonce].checkpoint.word, words[nonce].proof) for nonce in sorted(words)]
+
     async def fetch_proof(
-        self,
-        lane: Lane,
-        direction: Direction,
-        attestation_set: AttestationSet,
-        *,
-        min_nonce: int = 1,
-        max_nonce: int = MAX_NONCE,
+        self, lane: Lane, direction: Direction, *, min_nonce: int = 1, max_nonce: int = MAX_NONCE
     ) -> tuple[Checkpoint, bytes]:
-        """Fetch the highest word within these nonces that a quorum of the set signed, and its proof.
+        """Fetch the highest word within these nonces that enough members signed, and its proof.
 
         Raises:
             AttestationsTooFew: no word has enough signatures yet.
             Unavailable: no attestor answers.
             Equivocation: a quorum signed two words of one nonce.
         """
-        attestations = await self.fetch_attestations(
-            lane, direction, attestation_set, min_nonce=min_nonce, max_nonce=max_nonce
-        )
-        chosen = choose_word(attestations, attestation_set.threshold)
-        if chosen is None:
+        attestations = await self.fetch_attestations(lane, direction, min_nonce=min_nonce, max_nonce=max_nonce)
+        words = self._choose_words(attestations)
+        if not words:
             raise AttestationsTooFew("no word has enough signatures", lane=lane, min_nonce=min_nonce)
-        return chosen.checkpoint, build_proof(chosen.checkpoint, attestation_set, chosen.signatures)
+        highest = words[max(words)]
+        return highest.checkpoint, highest.proof
 
     async def fetch_attestations(
         self,
         lane: Lane,
         direction: Direction,
-        attestation_set: AttestationSet,
         *,
         min_nonce: int = 1,
         max_nonce: int = MAX_NONCE,
+        oldest_first: bool = False,
     ) -> list[Attestation]:
-        """Fetch from all attestors at once; each attestation returned is a member's, recovered.
+        """Fetch a page from all attestors at once; each attestation returned is a member's, recovered.
+
+        Once a word has enough signatures, the attestors that have not answered are waited for only a little longer.
 
         Raises:
             Unavailable: none of them gives a usable answer.
         """
         path = f"/v1/attestations/0x{lane.hex()}/{int(direction)}"
-        query = f"?min_nonce={min_nonce}&max_nonce={max_nonce}&limit={MAX_PAGE}"
-        answers = await asyncio.gather(*(self._fetch_page(url, path + query) for url in self._urls))
-        if not any(answers):
+        order = "oldest" if oldest_first else "newest"
+        path += f"?min_nonce={min_nonce}&max_nonce={max_nonce}&limit={MAX_PAGE}&order={order}"
+        pending = {asyncio.create_task(self._fetch_page(url, path), name=url) for url in self._urls}
+        found: dict[tuple[Checkpoint, int, Address], Attestation] = {}
+        answers = 0
+        try:
+            while pending:
+                patience = self._straggler if answers and self._choose_words(found.values()) else None
+                done, pending = await asyncio.wait(pending, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
+                if not done:
+                    break
+                for task in done:
+                    if page := task.result():
+                        answers += 1
+                        for each in self._recover_page(task.get_name(), page, lane, direction):
+                            if min_nonce <= each.checkpoint.nonce <= max_nonce:
+                                found[each.checkpoint, each.set_id, each.signer] = each
+        finally:
+            for task in pending:
+                task.cancel()
+        if not answers:
             raise Unavailable("no attestor answers", attestors=len(self._urls), lane=lane)
-        found: dict[tuple[Checkpoint, Address], Attestation] = {}
-        for url, page in zip(self._urls, answers, strict=True):
-            if page is None:
-                continue
-            if page.lane != "0x" + lane.hex() or page.direction != direction:
-                log.warning("attestation.refused", url=url, reason="answer for another lane or direction")
-                continue
-            for entry in page.attestations[:MAX_PAGE]:
-                attestation = self._recover(url, lane, direction, attestation_set, entry)
-                if attestation and min_nonce <= attestation.checkpoint.nonce <= max_nonce:
-                    found[attestation.checkpoint, attestation.signer] = attestation
         return list(found.values())
+
+    def _choose_words(self, attestations: Iterable[Attestation]) -> dict[int, SignedWord]:
+        """By nonce; of several sets that signed a word, the newest, which dies last."""
+        found = tuple(attestations)
+        chosen = (word for each in self._sets.values() for word in choose_words(found, each))
+        return {word.checkpoint.nonce: word for word in chosen}
 
     async def _fetch_page(self, url: str, path: str) -> AttestationPage | None:
         if self._session is None:
@@ -158,28 +181,30 @@ class AttestationClient:
             log.warning("attestor.failed", url=url, error=error)
             return None
 
-    def _recover(
-        self,
-        url: str,
-        lane: Lane,
-        direction: Direction,
-        attestation_set: AttestationSet,
-        entry: AttestationEntry,
-    ) -> Attestation | None:
-        try:
-            if int(entry.set_id, 16) != attestation_set.id or not self._is_for_verifier(entry):
-                return None
-            checkpoint = Checkpoint(lane, direction, Word(int(entry.word, 16)))
-            signature = bytes.fromhex(entry.signature.removeprefix("0x"))
-            signer = recover_signer(self._verifier, checkpoint, attestation_set, signature)
-        except (ValueError, AttestationError, Invalid) as error:
-            log.warning("attestation.refused", url=url, reason=error)
-            return None
-        return Attestation(checkpoint, signer, signature, entry.height)
+    def _recover_page(self, url: str, page: AttestationPage, lane: Lane, direction: Direction) -> Iterator[Attestation]:
+        if page.lane != "0x" + lane.hex() or page.direction != direction:
+            log.warning("attestation.refused", url=url, reason="the answer is for another lane or direction")
+            return
+        for entry in page.attestations[:MAX_PAGE]:
+            try:
+                if attestation := self._recover(entry, lane, direction):
+                    yield attestation
+            except (ValueError, Invalid) as error:
+                log.warning("attestation.refused", url=url, reason=error)
 
-    def _is_for_verifier(self, entry: AttestationEntry) -> bool:
+    def _recover(self, entry: AttestationEntry, lane: Lane, direction: Direction) -> Attestation | None:
+        """None when it is for another verifier, or for a set that is not live."""
+        attestation_set = self._sets.get(int(entry.set_id, 16))
         address = bytes.fromhex(entry.verifier.removeprefix("0x"))
-        return (int(entry.chain_id), address) == (self._verifier.chain_id, self._verifier.address)
+        if attestation_set is None or (int(entry.chain_id), address) != (
+            self._verifier.chain_id,
+            self._verifier.address,
+        ):
+            return None
+        checkpoint = Checkpoint(lane, direction, Word(int(entry.word, 16)))
+        signature = bytes.fromhex(entry.signature.removeprefix("0x"))
+        signer = recover_signer(self._verifier, checkpoint, attestation_set, signature)
+        return Attestation(checkpoint, attestation_set.id, signer, signature, entry.height)
 
 
 async def _read_bounded(response: aiohttp.ClientResponse, limit: int) -> bytes:

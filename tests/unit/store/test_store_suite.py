@@ -322,6 +322,8 @@ def test_attestations_load_newest_first_within_bounds(store: Store) -> None:
         store.save_attestation(an_attestation(a_word(nonce, height=nonce)))
     loaded = store.load_attestations(LANE, Direction.DISPATCHES, min_nonce=2, max_nonce=4, limit=2)
     assert loaded == [an_attestation(a_word(nonce, height=nonce)) for nonce in (4, 3)]
+    oldest = store.load_attestations(LANE, Direction.DISPATCHES, min_nonce=2, max_nonce=4, limit=2, oldest_first=True)
+    assert [record.attested.nonce for record in oldest] == [2, 3]
     assert store.load_attestations(LANE, Direction.RECEIPTS, min_nonce=0, max_nonce=9, limit=2) == []
 
 

@@ -95,6 +95,10 @@ class GateView:
                 self._clock = Clock(Seconds(block.timestamp), self._asked_at, gas)
         return self._clock
 
+    async def fetch_block_number(self) -> int:
+        """Fetch the number of the newest block."""
+        return await self._rpc.block_number()
+
     async def fetch_policies(self, lane: Lane, receivers: Iterable[Address]) -> dict[Address, int]:
         """Fetch the policies of receivers: 0 for none, TIERED where it depends on a valuation."""
         keys = [(lane, receiver) for receiver in dict.fromkeys(receivers)]

@@ -20,12 +20,12 @@ from comity.chain.bindings import (
     decode_dispatched,
     decode_result,
 )
-from comity.chain.codec import Log, TopicFilter
+from comity.chain.codec import Log
 from comity.core.envelope import compute_id, read_nonce
 from comity.core.errors import Invalid, NotReady
-from comity.core.lane import compute_seed, extend, pack_word, unpack_word
+from comity.core.lane import ACCUMULATOR_BITS, compute_seed, extend, pack_word
 from comity.core.receipt import NO_RESULT, Receipt, compute_result
-from comity.core.types import Accumulator, Address, Direction, Hash32, Seconds, Word
+from comity.core.types import Accumulator, Address, Direction, Hash32, Lane, Seconds, Word
 from comity.store.port import DispatchRecord, LaneRecord, ReceiptRecord, Store
 
 
@@ -41,12 +41,18 @@ class Index(Protocol):
     """One direction of a lane, as its logs tell it."""
 
     direction: Direction
+    lane: Lane
     contract: Address
-    topics: Sequence[TopicFilter]
+    """Which emits the logs and holds the word."""
 
     @property
     def word(self) -> Word:
         """What the contract must hold after the logs indexed so far."""
+        ...
+
+    @property
+    def block_number(self) -> int:
+        """Of the last entry; 0 when there is none."""
         ...
 
     def index(self, logs: Sequence[Log], now: Seconds) -> int:
@@ -65,10 +71,9 @@ def verify_word(index: Index, held: Word) -> None:
         LogsMissing: entries are missing at the end.
         WordMismatch: the logs and the state contradict each other.
     """
-    if held == index.word:
-        return
-    nonce, _ = unpack_word(held)
-    indexed, _ = unpack_word(index.word)
+    if held == index.word or (held == 0 and index.word >> ACCUMULATOR_BITS == 0):
+        return  # a lane that is not open yet has no entries
+    nonce, indexed = held >> ACCUMULATOR_BITS, index.word >> ACCUMULATOR_BITS
     if nonce > indexed:
         raise LogsMissing("the newest logs are missing", indexed=indexed, held=nonce)
     raise WordMismatch(
@@ -86,6 +91,7 @@ class _Head:
 
     nonce: int
     accumulator: Accumulator
+    block_number: int = 0
 
 
 class DispatchIndex:
@@ -95,21 +101,24 @@ class DispatchIndex:
 
     def __init__(self, store: Store, lane: LaneRecord) -> None:
         self._store = store
-        self._lane = lane.lane
+        self.lane = lane.lane
         self.contract = Address(lane.router[12:])
-        self.topics: Sequence[TopicFilter] = (DISPATCHED, None, Hash32(lane.lane))
         self._head = self._load_head()
 
     @property
     def word(self) -> Word:
         return pack_word(self._head.nonce, self._head.accumulator)
 
+    @property
+    def block_number(self) -> int:
+        return self._head.block_number
+
     def index(self, logs: Sequence[Log], now: Seconds) -> int:
         """Raises: Invalid for an envelope that is not its id; LogsMissing for a gap."""
         found = [
             self._read(log)
             for log in _select(logs, self.contract, DISPATCHED)
-            if log.topics[2:] == (Hash32(self._lane),)
+            if log.topics[2:] == (Hash32(self.lane),)
         ]
         rows: list[DispatchRecord] = []
         head = self._head
@@ -117,14 +126,14 @@ class DispatchIndex:
             if nonce <= head.nonce:
                 continue
             _expect_next(nonce, head.nonce)
-            head = _Head(nonce, extend(head.accumulator, event.id))
+            head = _Head(nonce, extend(head.accumulator, event.id), log.block_number)
             rows.append(self._build(event, log, head, now))
-        fresh = self._store.append_dispatches(self._lane, rows) if rows else 0
+        fresh = self._store.append_dispatches(self.lane, rows) if rows else 0
         self._head = head
         return fresh
 
     def revert(self, block_number: int) -> int:
-        gone = self._store.revert_dispatches(self._lane, block_number)
+        gone = self._store.revert_dispatches(self.lane, block_number)
         self._head = self._load_head()
         return gone
 
@@ -137,7 +146,7 @@ class DispatchIndex:
 
     def _build(self, event: Dispatched, log: Log, head: _Head, now: Seconds) -> DispatchRecord:
         return DispatchRecord(
-            lane=self._lane,
+            lane=self.lane,
             nonce=head.nonce,
             id=event.id,
             envelope=event.envelope,
@@ -149,11 +158,11 @@ class DispatchIndex:
         )
 
     def _load_head(self) -> _Head:
-        nonce = self._store.load_dispatch_head(self._lane)
+        nonce = self._store.load_dispatch_head(self.lane)
         if nonce == 0:
-            return _Head(0, compute_seed(self._lane, self.direction))
-        [last] = self._store.load_dispatches(self._lane, nonce, nonce)
-        return _Head(nonce, last.accumulator)
+            return _Head(0, compute_seed(self.lane, self.direction))
+        [last] = self._store.load_dispatches(self.lane, nonce, nonce)
+        return _Head(nonce, last.accumulator, last.block_number)
 
 
 class ReceiptIndex:
@@ -163,15 +172,18 @@ class ReceiptIndex:
 
     def __init__(self, store: Store, lane: LaneRecord) -> None:
         self._store = store
-        self._lane = lane.lane
+        self.lane = lane.lane
+        self._origin = lane.origin
         self.contract = Address(lane.gate[12:])
-        # A result carries no lane, so the filter is on the event only.
-        self.topics: Sequence[TopicFilter] = ((DECIDED, REPLIED, FAILED),)
         self._head = self._load_head()
 
     @property
     def word(self) -> Word:
         return pack_word(self._head.nonce, self._head.accumulator)
+
+    @property
+    def block_number(self) -> int:
+        return self._head.block_number
 
     def index(self, logs: Sequence[Log], now: Seconds) -> int:
         """Raises: Invalid for a log of another layout; LogsMissing for a gap."""
@@ -183,25 +195,25 @@ class ReceiptIndex:
         rows: list[ReceiptRecord] = []
         head = self._head
         for event, log in sorted(decided, key=lambda pair: pair[0].position):
-            if event.lane != self._lane or event.position <= head.nonce:
+            if event.origin != self._origin or event.position <= head.nonce:
                 continue
             _expect_next(event.position, head.nonce)
             result = results.get((log.transaction_hash, event.id), NO_RESULT)
             entry = Receipt(event.outcome, event.position, event.id, event.beneficiary, result).entry
-            head = _Head(event.position, extend(head.accumulator, entry))
+            head = _Head(event.position, extend(head.accumulator, entry), log.block_number)
             rows.append(self._build(event, log, result, head.accumulator))
-        fresh = self._store.append_receipts(self._lane, rows) if rows else 0
+        fresh = self._store.append_receipts(self.lane, rows) if rows else 0
         self._head = head
         return fresh
 
     def revert(self, block_number: int) -> int:
-        gone = self._store.revert_receipts(self._lane, block_number)
+        gone = self._store.revert_receipts(self.lane, block_number)
         self._head = self._load_head()
         return gone
 
     def _build(self, event: Decided, log: Log, result: Hash32, accumulator: Accumulator) -> ReceiptRecord:
         return ReceiptRecord(
-            lane=self._lane,
+            lane=self.lane,
             position=event.position,
             envelope_id=event.id,
             outcome=event.outcome,
@@ -214,11 +226,11 @@ class ReceiptIndex:
         )
 
     def _load_head(self) -> _Head:
-        position = self._store.load_receipt_head(self._lane)
+        position = self._store.load_receipt_head(self.lane)
         if position == 0:
-            return _Head(0, compute_seed(self._lane, self.direction))
-        [last] = self._store.load_receipts(self._lane, position, position)
-        return _Head(position, last.accumulator)
+            return _Head(0, compute_seed(self.lane, self.direction))
+        [last] = self._store.load_receipts(self.lane, position, position)
+        return _Head(position, last.accumulator, last.block_number)
 
 
 def _select(logs: Iterable[Log], contract: Address, *topics: Hash32) -> list[Log]:

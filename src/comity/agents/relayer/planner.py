@@ -30,6 +30,8 @@ _PROOF_GAS: Final = 110_000
 _ENVELOPE_GAS: Final = 32_000
 _ENTRY_GAS: Final = 1_600
 _BYTE_GAS: Final = 20
+_LONGEST_SLEEP: Final = 60
+_NEVER: Final = Seconds(0)
 _CALLDATA_FLOOR: Final = 40  # EIP-7623, of a byte that is not zero
 
 
@@ -44,6 +46,10 @@ class Candidate:
     receiver_policy: int | None = ANY_POLICY
     awaits: int = 0
     """An undecided dependency that must come earlier in the same run; 0 when there is none."""
+    attempts: int = 0
+    """How often it failed already; then it is probed alone before it may join a run."""
+    seen_at: Seconds = _NEVER
+    """On this machine's clock."""
 
     @property
     def is_large(self) -> bool:
@@ -118,7 +124,8 @@ def find_time_hindrance(envelope: Envelope, now: Seconds) -> Hindrance | None:
     if now > envelope.deliver_before:
         raise Expired
     if now < envelope.deliver_after:
-        return Hindrance("too early", Seconds(envelope.deliver_after - now))
+        # The chain's clock decides: look again soon, however far off this machine's clock says it is.
+        return Hindrance("too early", Seconds(min(envelope.deliver_after - now, _LONGEST_SLEEP)))
     return None
 
 

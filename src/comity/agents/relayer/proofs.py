@@ -4,28 +4,41 @@ Trusts nobody: a source can only withhold. A word enters a run only if it equals
 the envelopes themselves, and the Gate asks the verifier again. Spec section 4; the sources live in comity/tiers.
 """
 
-from bisect import bisect_left, insort
+import asyncio
+import time
+from bisect import bisect_left, bisect_right, insort
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+import structlog
+
+from comity.core.delivery import MAX_ENTRIES, MAX_SUFFIX
+from comity.core.errors import ComityError
 from comity.core.lane import unpack_word
 from comity.core.types import Direction, Lane, Word
 
 POOL_WORDS: Final = 1024
-"""Words kept at most, the lowest first: the others are fetched again when their turn comes."""
+"""Words kept at most, roughly: beyond it all are forgotten, and fetched again when their turn comes."""
+REACH: Final = MAX_ENTRIES + MAX_SUFFIX
+"""Nonces from the first envelope of a run to its word, both included, at most."""
+_HASTE_SECONDS: Final = 0.1
+
+log = structlog.get_logger(__name__)
 
 
 class ProofSource(Protocol):
-    """What one verifier accepts, from wherever its proofs are made."""
+    """What one verifier accepts, from wherever its proofs are made; tiers.attestation_client is the first."""
 
-    async def fetch(
-        self, lane: Lane, direction: Direction, min_nonce: int, max_nonce: int
-    ) -> Sequence[tuple[Word, bytes]]:
-        """Fetch words with a nonce from `min_nonce` to `max_nonce`, both included, and a proof of each.
+    async def fetch(self, lane: Lane, direction: Direction, min_nonce: int) -> Sequence[tuple[Word, bytes]]:
+        """Fetch the lowest words with a nonce of at least `min_nonce` and a proof of each; any number of them.
 
         Raises: Unavailable.
         """
+        ...
+
+    async def close(self) -> None:
+        """Release the connections."""
         ...
 
 
@@ -45,36 +58,26 @@ class ProvenWord:
 
 
 class ProofPool:
-    """The proofs of one lane's dispatches, by word."""
+    """Proofs of one lane's words, in order of nonce."""
 
     def __init__(self) -> None:
         self._nonces: list[int] = []
         self._words: dict[int, dict[Word, dict[int, bytes]]] = {}
 
-    @property
-    def highest(self) -> int:
-        """The highest nonce with a proof; 0 when none."""
-        return self._nonces[-1] if self._nonces else 0
+    def __len__(self) -> int:
+        return len(self._nonces)
 
-    def add(self, index: int, word: Word, proof: bytes) -> bool:
-        """Keep a proof for the verifier at `index`; False if it was kept already."""
+    def add(self, index: int, word: Word, proof: bytes) -> None:
+        """Keep a proof for the verifier at `index`."""
         nonce, _ = unpack_word(word)
         if nonce not in self._words:
             insort(self._nonces, nonce)
-            self._words[nonce] = {}
-        proofs = self._words[nonce].setdefault(word, {})
-        fresh = proofs.get(index) != proof
-        proofs[index] = proof
-        while len(self._nonces) > POOL_WORDS:
-            self._forget(self._nonces[-1])
-        return fresh
+        self._words.setdefault(nonce, {}).setdefault(word, {})[index] = proof
 
     def find(self, first: int, last: int) -> list[ProvenWord]:
         """Words with a nonce from `first` to `last`, lowest first."""
         found: list[ProvenWord] = []
-        for nonce in self._nonces[bisect_left(self._nonces, first) :]:
-            if nonce > last:
-                break
+        for nonce in self._nonces[bisect_left(self._nonces, first) : bisect_right(self._nonces, last)]:
             found += [ProvenWord(nonce, word, dict(proofs)) for word, proofs in self._words[nonce].items()]
         return found
 
@@ -84,13 +87,53 @@ class ProofPool:
         words = self._words.get(nonce, {})
         words.pop(word, None)
         if nonce in self._words and not words:
-            self._forget(nonce)
+            del self._nonces[bisect_left(self._nonces, nonce)]
+            del self._words[nonce]
 
-    def prune(self, first: int) -> None:
-        """Forget the words below `first`: nothing undecided is under them."""
-        for nonce in self._nonces[: bisect_left(self._nonces, first)]:
-            self._forget(nonce)
+    def clear(self) -> None:
+        """Forget everything."""
+        self._nonces.clear()
+        self._words.clear()
 
-    def _forget(self, nonce: int) -> None:
-        del self._nonces[bisect_left(self._nonces, nonce)]
-        del self._words[nonce]
+
+class ProofDesk:
+    """Fetches a lane's proofs from their sources, a window at a time, and keeps them at hand."""
+
+    def __init__(self, lane: Lane, sources: Mapping[int, ProofSource], *, poll_seconds: float) -> None:
+        """`sources` by the index of the Gate's verifier."""
+        self.indices = tuple(sources)
+        self._lane = lane
+        self._sources = sources
+        self._poll_seconds = poll_seconds
+        self._pool = ProofPool()
+        self._asked_at = 0.0
+        self._asked_from = 0
+        self.find = self._pool.find
+        self.discard = self._pool.discard
+
+    def is_stale(self, first: int, last: int) -> bool:
+        """Say whether the sources may have more for a run that starts at `first` and could end at `last`."""
+        at_hand = self.find(first, first + REACH - 1)
+        if at_hand and at_hand[-1].nonce >= last:
+            return False
+        if not at_hand and first != self._asked_from:
+            return True
+        return time.monotonic() - self._asked_at > (self._poll_seconds if at_hand else _HASTE_SECONDS)
+
+    async def fetch(self, first: int) -> None:
+        """Fetch what the sources have from nonce `first` on; one that does not answer is passed over."""
+        if len(self._pool) > POOL_WORDS:
+            self._pool.clear()
+        answers = await asyncio.gather(
+            *(source.fetch(self._lane, Direction.DISPATCHES, first) for source in self._sources.values()),
+            return_exceptions=True,
+        )
+        self._asked_at, self._asked_from = time.monotonic(), first
+        for index, answer in zip(self.indices, answers, strict=True):
+            if isinstance(answer, ComityError):
+                log.warning("proofs.unavailable", lane=self._lane, verifier=index, error=answer)
+            elif isinstance(answer, BaseException):
+                raise answer
+            else:
+                for word, proof in answer:
+                    self._pool.add(index, word, proof)

@@ -8,8 +8,8 @@
 
 # version 0x0001, chain type 0x0000 (eip155)
 PREFIX: constant(uint256) = 65536
-# Bytes of a chain id; the largest in use has four.
-MAX_REFERENCE: constant(uint256) = 8
+# Bytes of a chain id, so that an account fits a word; ids in use have at most five.
+MAX_REFERENCE: constant(uint256) = 6
 MAX_LENGTH: constant(uint256) = 4 + 1 + MAX_REFERENCE + 1 + 20
 
 
@@ -41,15 +41,26 @@ def _decode(text: Bytes[MAX_LENGTH]) -> Account:
 
 @internal
 @pure
-def _encode_chain(chain_id: uint256) -> Bytes[32]:
+def _encode_chain(chain_id: uint256) -> (uint256, uint256):
     """
-    @notice Everything that precedes the 20 bytes of an account on this chain.
-    @param chain_id Below 2^64.
+    @notice The encodings of a chain's accounts: a word to which an account, shifted left, is added.
+    @param chain_id Below 2^48.
+    @return The word, and the shift in bits; the encoding is the word but for its last shift / 8 bytes.
     """
     reference: uint256 = 1
     for i: uint256 in range(1, MAX_REFERENCE):
-        if chain_id >> (8 * i) == 0:
+        if chain_id >> (i << 3) == 0:
             break
-        reference += 1
-    text: uint256 = (PREFIX << 8 | reference) << (8 * reference) | chain_id
-    return slice(convert((text << 8 | 20) << (8 * (26 - reference)), bytes32), 0, 6 + reference)
+        reference = unsafe_add(reference, 1)
+    text: uint256 = (PREFIX << 8 | reference) << (reference << 3) | chain_id
+    unused: uint256 = unsafe_sub(MAX_REFERENCE, reference) << 3
+    return (text << 8 | 20) << unsafe_add(160, unused), unused
+
+
+@internal
+@pure
+def _encode(chain_id: uint256, account: address) -> Bytes[32]:
+    word: uint256 = 0
+    unused: uint256 = 0
+    word, unused = self._encode_chain(chain_id)
+    return slice(convert(word | convert(account, uint256) << unused, bytes32), 0, 32 - unused // 8)

@@ -41,10 +41,10 @@ def _compute_seed(lane: bytes32, direction: uint256) -> uint256:
 @pure
 def _extend(accumulator: uint256, entry: bytes32) -> uint256:
     """
-    @notice The low 216 bits of keccak256(accumulator as 27 bytes, entry as 32 bytes).
+    @notice The low 216 bits of keccak256(accumulator as 32 bytes, entry as 32 bytes).
     @param accumulator Below 2^216.
     """
-    return convert(keccak256(concat(convert(convert(accumulator, uint216), bytes27), entry)), uint256) & ACCUMULATOR_MASK
+    return convert(keccak256(abi_encode(accumulator, entry)), uint256) & ACCUMULATOR_MASK
 
 
 @internal

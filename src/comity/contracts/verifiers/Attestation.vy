@@ -12,9 +12,7 @@
 
 from ..parts import delayed_owner
 from ..core import lane as lane_module
-from ..interfaces import IVerifier
 
-implements: IVerifier
 initializes: delayed_owner
 exports: (
     delayed_owner.owner,
@@ -36,10 +34,11 @@ event Rotated:
     overlap: uint256
 
 MAX_MEMBERS: constant(uint256) = 32
-MAX_PROOF: constant(uint256) = 24576
+MAX_PROOF: constant(uint256) = 2080
 MAX_OVERLAP: constant(uint256) = 7 * 86400
 HEADER: constant(uint256) = 14
 FOR_EVER: constant(uint256) = 2**40 - 1
+LOW_255: constant(uint256) = 2**255 - 1
 SET_MASK: constant(uint256) = 2**216 - 1
 # Half the order of secp256k1: of the two signatures a key can give, only the low one counts.
 HALF_ORDER: constant(uint256) = 57896044618658097711785492504343953926418782139537452191302581570759080747168
@@ -120,7 +119,46 @@ def rotate(members: DynArray[address, MAX_MEMBERS], threshold: uint256, finality
 @external
 @view
 def verify(lane: bytes32, direction: uint256, word: uint256, proof: Bytes[MAX_PROOF]) -> bytes32:
-    return self._verify(lane, direction, word)
+    """
+    @notice Reverts unless exactly the threshold's number of members signed the checkpoint; returns its digest.
+    @param proof epoch (4) | threshold (1) | finality (4) | member count (1) | signer bitmap (4) | the absent members in order,
+                 20 bytes each | the signers' signatures in order, r (32) and y parity (1 bit) s (255 bits) each.
+    """
+    assert chain.id == CHAIN_ID, "attestation: wrong chain"
+    head: uint256 = convert(extract32(proof, 0), uint256)
+    epoch: uint256 = head >> 224
+    threshold: uint256 = (head >> 216) & 255
+    count: uint256 = (head >> 176) & 255
+    signed: uint256 = (head >> 144) & 4294967295
+    record: uint256 = self.sets[epoch]
+    assert record != 0, "attestation: unknown set"
+    assert block.timestamp <= record >> 216, "attestation: set expired"
+    assert signed >> count == 0, "attestation: malformed proof"
+    record &= SET_MASK
+
+    digest: bytes32 = keccak256(
+        concat(x"1901", DOMAIN, keccak256(abi_encode(ATTESTATION_TYPEHASH, lane, direction, word, record)))
+    )
+    absent: uint256 = HEADER
+    signatures: uint256 = len(proof) - (threshold << 6)
+    signature: uint256 = signatures
+    members: DynArray[address, MAX_MEMBERS] = []
+    for i: uint256 in range(count, bound=MAX_MEMBERS):
+        if signed & 1 == 1:
+            s: uint256 = convert(extract32(proof, unsafe_add(signature, 32)), uint256)
+            v: uint256 = unsafe_add(27, s >> 255)
+            s &= LOW_255
+            assert s <= HALF_ORDER, "attestation: high s"
+            members.append(ecrecover(digest, v, convert(extract32(proof, signature), uint256), s))
+            signature = unsafe_add(signature, 64)
+        else:
+            members.append(convert(convert(extract32(proof, absent), uint256) >> 96, address))
+            absent = unsafe_add(absent, 20)
+        signed = signed >> 1
+    assert signature == len(proof) and absent == signatures, "attestation: malformed proof"
+    # A signer's address enters the set's preimage only by recovery: another key, a repeated or a misplaced one is another set.
+    assert self._compute_set_id(epoch, threshold, (head >> 184) & 4294967295, members) == record, "attestation: not signed by the set"
+    return keccak256(abi_encode(lane_module.CHECKPOINT_TYPEHASH, lane, direction, word))
 
 
 @internal
@@ -152,58 +190,3 @@ def _compute_set_id(
     epoch: uint256, threshold: uint256, finality: uint256, members: DynArray[address, MAX_MEMBERS]
 ) -> uint256:
     return convert(keccak256(abi_encode(epoch, threshold, finality, members)), uint256) & SET_MASK
-
-
-@internal
-@view
-def _read(offset: uint256) -> uint256:
-    return convert(slice(msg.data, offset, 32), uint256)
-
-
-# The proof is read from calldata where the ABI puts it, so that its declared maximum costs nothing.
-PROOF: constant(uint256) = 4 + 4 * 32 + 32
-
-
-@internal
-@view
-def _verify(lane: bytes32, direction: uint256, word: uint256) -> bytes32:
-    assert chain.id == CHAIN_ID, "attestation: wrong chain"
-    assert self._read(100) == 128, "attestation: malformed proof"
-    size: uint256 = self._read(132)
-
-    head: uint256 = self._read(PROOF)
-    epoch: uint256 = head >> 224
-    threshold: uint256 = (head >> 216) & 255
-    finality: uint256 = (head >> 184) & 4294967295
-    count: uint256 = (head >> 176) & 255
-    signed: uint256 = (head >> 144) & 4294967295
-    record: uint256 = self.sets[epoch]
-    assert record != 0, "attestation: unknown set"
-    assert block.timestamp <= record >> 216, "attestation: set expired"
-    assert signed >> count == 0, "attestation: malformed proof"
-
-    digest: bytes32 = keccak256(
-        concat(
-            x"1901",
-            DOMAIN,
-            keccak256(abi_encode(ATTESTATION_TYPEHASH, lane, direction, word, record & SET_MASK)),
-        )
-    )
-    absent: uint256 = PROOF + HEADER
-    signature: uint256 = PROOF + size - 64 * threshold
-    members: DynArray[address, MAX_MEMBERS] = []
-    for i: uint256 in range(count, bound=MAX_MEMBERS):
-        if (signed >> i) & 1 == 1:
-            s: uint256 = self._read(signature + 32)
-            v: uint256 = 27 + (s >> 255)
-            s &= max_value(uint256) >> 1
-            assert s <= HALF_ORDER, "attestation: high s"
-            members.append(ecrecover(digest, v, self._read(signature), s))
-            signature += 64
-        else:
-            members.append(convert(self._read(absent) >> 96, address))
-            absent += 20
-    assert signature == PROOF + size and absent == PROOF + size - 64 * threshold, "attestation: malformed proof"
-    # A signer's address enters the set's preimage only by recovery: another key, a duplicate or a wrong order is another set.
-    assert self._compute_set_id(epoch, threshold, finality, members) == record & SET_MASK, "attestation: not signed by the set"
-    return lane_module._compute_digest(lane, direction, word)
