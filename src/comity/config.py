@@ -40,6 +40,8 @@ class SetConfig(_Table, frozen=True):
     epoch: int = 1
     attestors: list[str] = []
     """URLs that serve the members' signatures."""
+    standby: bool = False
+    """Its attestors need not run yet: no fault when they do not answer."""
 
     @property
     def addresses(self) -> tuple[Address, ...]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from comity.cli.output import JsonFlag, emit_json, get_console
+from comity.cli.output import JsonFlag, build_table, emit_json, get_console
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -117,12 +117,9 @@ def _build_screen(json: bool, svg: Path | None) -> _Screen:
 
 
 def _render_progress(state: "Demo") -> "RenderableType":
-    from rich.console import Group
-    from rich.table import Table
-
     from comity.devnet.demo import SCENARIOS
 
-    table = Table(title=f"{state.seconds:5.1f} s · {state.note}", title_justify="left", pad_edge=False)
+    table = build_table(f"{state.seconds:5.1f} s · {state.note}")
     for column in ("scenario", "sent", "under way", "as expected", "unexpected"):
         table.add_column(column, justify="left" if column == "scenario" else "right")
     for scenario in SCENARIOS:
@@ -131,7 +128,7 @@ def _render_progress(state: "Demo") -> "RenderableType":
         good = sum(entry.decision.outcome is scenario.expected for entry in decided if entry.decision)
         row = (len(entries), len(entries) - len(decided), good, len(decided) - good)
         table.add_row(scenario.name, *(str(count) if count else "·" for count in row))
-    return Group(table)
+    return table
 
 
 def _describe_event(state: "Demo", entry: Any) -> str:
@@ -147,11 +144,9 @@ def _describe_event(state: "Demo", entry: Any) -> str:
 
 
 def _render_results(state: "Demo") -> "RenderableType":
-    from rich.table import Table
-
     from comity.devnet.demo import group_results
 
-    table = Table(title="outcomes", title_justify="left", pad_edge=False)
+    table = build_table("outcomes")
     for column in ("lane", "outcome", "envelopes", "blocks, median", "blocks, longest", "gas, median"):
         table.add_column(column, justify="left" if column in ("lane", "outcome") else "right")
     for lane, outcome, *numbers in group_results(list(state.progress.values())):

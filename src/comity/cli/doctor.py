@@ -172,8 +172,9 @@ async def _check_attestors(client: "Client") -> list[Row]:
                         health = await response.json()
                     found = f"{health['status']}, signer {health['signer']}"
                     rows.append(_row(f"attestor {name} {url}", health["status"] == "ok", found, "comity attest run"))
-                except (aiohttp.ClientError, TimeoutError, ValueError, KeyError) as error:
-                    rows.append(_row(f"attestor {name} {url}", False, type(error).__name__, "comity attest run"))
+                except (aiohttp.ClientError, TimeoutError, ValueError, KeyError):
+                    found = "standing by" if config.standby else "does not answer"
+                    rows.append(_row(f"attestor {name} {url}", config.standby, found, "comity attest run"))
     return rows
 
 

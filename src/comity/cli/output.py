@@ -10,6 +10,10 @@ from comity.core.errors import ComityError
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
+
+_PLAIN_WIDTH = 160
+"""Columns where there is no terminal to ask."""
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
 ConfigFlag = Annotated[
@@ -22,7 +26,8 @@ def get_console() -> "Console":
     """Return the console for data; rich honours NO_COLOR and the absence of a terminal."""
     from rich.console import Console
 
-    return Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+    width = None if sys.stdout.isatty() else _PLAIN_WIDTH
+    return Console(highlight=False, width=width)
 
 
 def emit_json(value: Any) -> None:
@@ -51,15 +56,21 @@ def emit_error(error: ComityError, as_json: bool) -> None:
 
 def emit_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """Print a table; numbers are right-aligned."""
-    from rich.table import Table
-
-    table = Table(title=title or None, title_justify="left", pad_edge=False)
+    table = build_table(title)
     for index, column in enumerate(columns):
         numeric = bool(rows) and all(isinstance(row[index], int | float) for row in rows)
         table.add_column(column, justify="right" if numeric else "left", overflow="fold")
     for row in rows:
         table.add_row(*(show(cell) for cell in row))
     get_console().print(table)
+
+
+def build_table(title: str) -> "Table":
+    """Return an empty table in the one style of all commands."""
+    from rich import box
+    from rich.table import Table
+
+    return Table(title=title or None, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
 
 
 def show(value: object) -> str:

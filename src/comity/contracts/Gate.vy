@@ -83,7 +83,6 @@ FILLED: constant(uint256) = 4
 EXPIRED: constant(uint256) = 5
 
 # keccak256("Receipt(uint256 receipt,bytes32 id,bytes32 result)")
-DECIDED: constant(bytes32) = keccak256("Decided(bytes32,uint256)")
 RECEIPT_TYPEHASH: constant(bytes32) = keccak256("Receipt(uint256 receipt,bytes32 id,bytes32 result)")
 
 # A lane's state: origin (below 2^48) | paused until (40) | opened (1).
@@ -494,7 +493,7 @@ def frame(receiver: address, gas_limit: uint256, hook: Bytes[MAX_HOOK]):
     """
     assert msg.sender == self, "gate: only the gate"
     answer: Bytes[32] = raw_call(receiver, hook, max_outsize=32, gas=gas_limit)
-    assert len(answer) == 32 and extract32(answer, 0) == MAGIC, "gate: receiver did not acknowledge"
+    assert len(answer) == 32 and convert(answer, bytes32) == MAGIC, "gate: receiver did not acknowledge"
 
 
 @internal
@@ -601,7 +600,7 @@ def _append(lane: bytes32, word: uint256, id: bytes32, stamp: uint256, result: b
     extended: uint256 = position << lane_module.ACCUMULATOR_BITS | accumulator
     if position & (lane_module.SNAPSHOT_INTERVAL - 1) == 0:
         self.snapshots[lane][position] = extended
-    raw_log([DECIDED, id], convert(receipt, bytes32))
+    log Decided(id=id, receipt=receipt)
     return extended
 
 

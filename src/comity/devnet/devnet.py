@@ -245,6 +245,7 @@ def _build_tables(options: DevnetOptions, sets: dict[str, tuple[int, int]], anvi
                 "threshold": threshold,
                 "finality": str(FINALIZED),
                 "attestors": [f"http://127.0.0.1:{next(ports)}" for _ in range(count)],
+                "standby": name == RESERVE_SET,
             }
             for name, (count, threshold) in sets.items()
         },

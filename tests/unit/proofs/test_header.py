@@ -76,6 +76,12 @@ def test_no_fork_skips_a_field(missing):
         compute_block_hash(GENESIS | {name: value for name, value in FORK_FIELDS.items() if name not in missing})
 
 
+@pytest.mark.parametrize("present", [3, 4])
+def test_no_fork_has_only_some_of_the_fields_that_cancun_added(present):
+    with pytest.raises(HeaderError, match="no fork"):
+        compute_block_hash(GENESIS | dict(list(FORK_FIELDS.items())[:present]))
+
+
 def test_a_null_field_of_a_later_fork_is_absent():
     assert verify_header(GENESIS | dict.fromkeys(FORK_FIELDS)).number == 0
 

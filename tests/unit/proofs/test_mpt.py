@@ -197,6 +197,12 @@ def test_a_malformed_node_proves_nothing_even_under_its_own_root(items, rest, wh
         prove(*items, rest=rest)
 
 
+@pytest.mark.parametrize("length", [1, 31, 33])
+def test_a_reference_that_is_no_hash_is_named(length):
+    with pytest.raises(ProofError, match="reference has 32 bytes"):
+        prove(b"\x11", b"\x01" * length)
+
+
 def test_the_well_formed_siblings_of_those_nodes_do_prove():
     assert prove(b"\x20\x12", b"value") == b"value"
     assert prove(b"\x11", keccak(BRANCH), rest=(BRANCH,)) == b"v" * 20

@@ -62,12 +62,20 @@ def test_decode_is_injective_under_mutation(item, data):
         ("b9", "a length cut short"),
         ("c28281", "an item that is longer than its list"),
         ("bfffffffffffffffff" + "00", "a length beyond memory"),
-        ("c1" * 70 + "c0", "lists nested too deeply"),
     ],
 )
 def test_decode_refuses(encoded, why):
     with pytest.raises(rlp.RlpError):
         rlp.decode(bytes.fromhex(encoded))
+
+
+def test_lists_nest_to_a_bound_instead_of_exhausting_the_stack():
+    nested = []
+    for _ in range(rlp.MAX_DEPTH - 1):
+        nested = [nested]
+    assert rlp.decode(rlp.encode(nested)) == nested
+    with pytest.raises(rlp.RlpError, match="nested too deeply"):
+        rlp.decode(rlp.encode([nested]))
 
 
 @given(st.integers(0, 2**256 - 1))
