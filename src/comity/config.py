@@ -249,7 +249,9 @@ def decode_config(tables: Mapping[str, Any], path: Path) -> Config:
     try:
         config = msgspec.convert(tables, Config)
     except msgspec.ValidationError as error:
-        raise ConfigError(f"{path.name}: {error}", next_step=f"correct it in {path}") from None
+        said = str(error).replace("Object contains unknown field", "unknown key")
+        step = f"correct it in {path}, or in the COMITY_… variable that says so"
+        raise ConfigError(f"{path.name}: {said}", next_step=step) from None
     try:
         for problem in _find_problems(config):
             raise ConfigError(f"{path.name}: {problem}", next_step=f"correct it in {path}")

@@ -228,7 +228,7 @@ class Follower:
 
     async def _fetch_final_number(self, cursor: Cursor) -> int:
         try:
-            return max(await self._source.agreed_finalized(self._rule), cursor.final[0])
+            return await self._source.agreed_finalized(self._rule)
         except NotReady:
             return cursor.final[0]
 

@@ -7,14 +7,12 @@ Nothing heavy is imported before a command runs.
 import sys
 from collections.abc import Sequence
 
-import click
 import typer
 
 from comity.cli import agents, bench, chains, decode, demo, dev, doctor, envelopes
 from comity.cli.output import emit_error
 from comity.core.errors import ComityError
 
-USAGE_EXIT = 2
 INTERRUPTED_EXIT = 130
 
 app = typer.Typer(
@@ -43,15 +41,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run one command and exit with its code."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        code = app(args=given, standalone_mode=False, prog_name="comity")
+        app(args=given, prog_name="comity")
     except ComityError as error:
         emit_error(error, as_json="--json" in given)
-        code = error.exit_code
-    except click.exceptions.Exit as error:
-        code = error.exit_code
-    except click.ClickException as error:
-        error.show()
-        code = USAGE_EXIT
-    except (click.Abort, KeyboardInterrupt):
-        code = INTERRUPTED_EXIT
-    sys.exit(code if isinstance(code, int) else 0)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED_EXIT)

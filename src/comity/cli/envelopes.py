@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from comity.cli.output import ConfigFlag, JsonFlag, emit_json, emit_table, get_console, show
-from comity.core.errors import ConfigError, Invalid, NotReady, Rejected
+from comity.core.errors import ConfigError, NotReady, Rejected
 
 if TYPE_CHECKING:
     from comity.chain.signer import LocalSigner
@@ -307,7 +307,10 @@ def _run(loaded: "LoadedConfig", work: Any) -> None:
 def _parse_address(text: str) -> Any:
     from comity.config import parse_address
 
-    return parse_address(text, "address")
+    try:
+        return parse_address(text, "address")
+    except ConfigError as error:
+        raise typer.BadParameter(str(error)) from None
 
 
 def _parse_payload(text: str) -> bytes:
@@ -316,7 +319,7 @@ def _parse_payload(text: str) -> bytes:
     try:
         return bytes.fromhex(text[2:])
     except ValueError:
-        raise Invalid("the payload is not hexadecimal", payload=text) from None
+        raise typer.BadParameter("the payload is not hexadecimal") from None
 
 
 def _parse_hash(text: str) -> bytes:
@@ -325,5 +328,5 @@ def _parse_hash(text: str) -> bytes:
     except ValueError:
         raw = b""
     if len(raw) != 32:
-        raise ConfigError("an id is 0x and 64 hexadecimal digits", id=text)
+        raise typer.BadParameter(f"an id is 0x and 64 hexadecimal digits, not {text}")
     return raw

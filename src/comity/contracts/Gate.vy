@@ -287,8 +287,12 @@ def _deliver(before: uint256, named: uint256):
             if receiver != hooked or self.policies_moved:
                 accepted = receiver_policies.policy_of[lane][receiver]
             if accepted != policy:
-                cause = self._refusal(accepted, lane, receiver, verified, head, bytes_)
+                cause = self._refusal(accepted, verified)
+                if accepted == receiver_policies.TIERED:
+                    cause = self._tier_refusal(lane, receiver, verified, bytes_)
                 if cause != 0:
+                    # `accepted` is this receiver's, not that of the last hook.
+                    hooked = empty(address)
                     continue
             gas_limit: uint256 = (head >> envelope.GAS_SHIFT) & envelope.MASK_32
             # The frame's own call passes on at most 63/64 of its gas, and so does ours.
@@ -461,28 +465,39 @@ def _in_time(head: uint256) -> uint256:
 
 @internal
 @view
-def _refusal(
-    accepted: uint256, lane: bytes32, receiver: address, verified: uint256, head: uint256, bytes_: Bytes[SMALL]
-) -> uint256:
+def _refusal(accepted: uint256, verified: uint256) -> uint256:
     """
-    @notice Why a receiver that has a policy of its own does not take the envelope, or 0.
+    @notice Why a receiver with this policy, which is not tiered, does not take what these verifiers accepted; or 0.
     """
-    policy: uint256 = accepted
-    if policy == 0:
+    if accepted == 0:
         return NO_RECEIVER_POLICY
-    if policy == receiver_policies.TIERED:
-        valued: bool = False
-        valuation: uint256 = 0
-        sender: uint256 = convert(extract32(bytes_, envelope.SENDER), uint256)
-        valued, valuation = self._valuate(
-            lane, receiver, sender, slice(bytes_, envelope.FIXED, head & envelope.MASK_32)
-        )
-        if not valued:
-            return VALUATION_FAILED
-        policy = receiver_policies._choose(lane, receiver, valuation)
-    if not policy_module._is_satisfied(policy, verified):
+    if not policy_module._is_satisfied(accepted, verified):
         return POLICY_NOT_SATISFIED
     return 0
+
+
+@internal
+@view
+def _tier_refusal(lane: bytes32, receiver: address, verified: uint256, bytes_: Bytes[SMALL]) -> uint256:
+    """
+    @notice The same for a receiver with tiers, which is asked what the envelope is worth to it. A valuation that fails
+            picks no tier at all.
+    """
+    if msg.gas - (msg.gas >> 6) < VALUATION_GAS + 20000:
+        return MORE_GAS_NEEDED
+    success: bool = False
+    answer: Bytes[32] = b""
+    success, answer = raw_call(
+        receiver,
+        abi_encode(lane, bytes_, method_id=method_id("valuation(bytes32,bytes)")),
+        max_outsize=32,
+        gas=VALUATION_GAS,
+        is_static_call=True,
+        revert_on_failure=False,
+    )
+    if not success or len(answer) != 32:
+        return VALUATION_FAILED
+    return self._refusal(receiver_policies._choose(lane, receiver, convert(answer, uint256)), verified)
 
 
 @external
@@ -494,29 +509,6 @@ def frame(receiver: address, gas_limit: uint256, hook: Bytes[MAX_HOOK]):
     assert msg.sender == self, "gate: only the gate"
     answer: Bytes[32] = raw_call(receiver, hook, max_outsize=32, gas=gas_limit)
     assert len(answer) == 32 and convert(answer, bytes32) == MAGIC, "gate: receiver did not acknowledge"
-
-
-@internal
-@view
-def _valuate(lane: bytes32, receiver: address, sender: uint256, payload: Bytes[SMALL]) -> (bool, uint256):
-    """
-    @notice Ask the receiver what an envelope is worth to it. A valuation that fails picks no tier at all.
-    """
-    if msg.gas - msg.gas // 64 < VALUATION_GAS + 10000:
-        return False, 0
-    success: bool = False
-    answer: Bytes[32] = b""
-    success, answer = raw_call(
-        receiver,
-        abi_encode(lane, sender, payload, method_id=method_id("valuation(bytes32,bytes32,bytes)")),
-        max_outsize=32,
-        gas=VALUATION_GAS,
-        is_static_call=True,
-        revert_on_failure=False,
-    )
-    if not success or len(answer) != 32:
-        return False, 0
-    return True, convert(answer, uint256)
 
 
 @external
@@ -649,8 +641,8 @@ def _read(offset: uint256) -> uint256:
 def _load(end: uint256, size: uint256) -> Bytes[SMALL]:
     """
     @notice The `size` bytes of calldata that end at `end`.
-    @dev A slice of calldata needs a constant length. These windows reach back, over what stands before, which is always
-         enough: the arguments and one proof are longer than the step from one window to the next.
+    @dev A slice of calldata needs a constant length. These windows reach back over what stands before; where that is too
+         short, the deliverer pads the body.
     """
     if size <= 288:
         return slice(slice(msg.data, end - 288, 288), 288 - size, size)

@@ -100,10 +100,10 @@ class Progress:
     scenario: Scenario
     sent: Sent
     sent_at: int
-    """Timestamp of the block that dispatched it."""
+    """The destination's newest block when its sender heard of its dispatch."""
     decision: Decision | None = None
     blocks: int = 0
-    """From dispatch to decision, in blocks."""
+    """From dispatch to decision, in blocks of the destination."""
     gas: int = 0
     """Its share of the transaction that decided it."""
     was_held: bool = False
@@ -247,8 +247,8 @@ async def _send(demo: Demo, ends: LaneEnds, scenario: Scenario, depends_on: int 
         fee=_FEE,
     )
     sent = await demo.devnet.client.send(ends, demo.devnet.sender, message)
-    header = await ends.origin.quorum.agreed_header(sent.block)
-    demo.progress[sent.id] = entry = Progress(scenario, sent, header.timestamp)
+    head = await ends.destination.quorum.providers[0].block_number()
+    demo.progress[sent.id] = entry = Progress(scenario, sent, head)
     demo.on_change(entry)
 
 
@@ -279,9 +279,8 @@ async def _note_decisions(demo: Demo, chain: Chain, seen: int) -> int:
             continue
         entry.decision = await demo.devnet.client.find_decision(entry.sent.ends, entry.sent.id)
         receipt = await rpc.fetch_receipt(log.transaction_hash)
-        block = await rpc.fetch_block(log.block_number)
         entry.gas = receipt.gas_used // sharing[log.transaction_hash] if receipt else 0
-        entry.blocks = round((block.timestamp - entry.sent_at) / demo.devnet.options.block_seconds)
+        entry.blocks = log.block_number - entry.sent_at
         demo.on_change(entry)
     return head
 

@@ -157,6 +157,7 @@ class AttestationClient:
         finally:
             for task in pending:
                 task.cancel()
+            await asyncio.gather(*pending, return_exceptions=True)
         if not answers:
             raise Unavailable("no attestor answers", attestors=len(self._urls), lane=lane)
         return list(found.values())
@@ -182,9 +183,6 @@ class AttestationClient:
             return None
 
     def _recover_page(self, url: str, page: AttestationPage, lane: Lane, direction: Direction) -> Iterator[Attestation]:
-        if page.lane != "0x" + lane.hex() or page.direction != direction:
-            log.warning("attestation.refused", url=url, reason="the answer is for another lane or direction")
-            return
         for entry in page.attestations[:MAX_PAGE]:
             try:
                 if attestation := self._recover(entry, lane, direction):

@@ -245,6 +245,18 @@ async def test_another_chain_is_refused(follow, chain, store):
                 await follow(rpc).step()
 
 
+async def test_another_chain_id_alone_is_another_chain(follow, chain, proxy):
+    follower = follow()
+    await chain.mine(5)
+    await follower.step()
+    follower.acknowledge()
+    proxy.alter = lambda method, params, answer: "0x1" if method == "eth_chainId" else answer
+    async with Rpc(proxy.url) as rpc:
+        with pytest.raises(ChainChanged) as refused:
+            await follow(rpc).step()
+    assert refused.value.values["found_chain"] == 1
+
+
 def test_a_cursor_is_read_back_or_refused():
     cursor = Cursor(chain_id=1, genesis=b"g", number=5, hash=b"h", final=(3, b"f"), recent=((5, b"h"),))
     assert Cursor.decode(cursor.encode()) == cursor
@@ -370,13 +382,14 @@ async def test_a_provider_that_refuses_even_one_block_is_unavailable(caught_up, 
 async def test_a_range_is_refused_when_its_last_block_is_unknown_or_another(caught_up, proxy, chain, emitter):
     follower, _ = caught_up
     other = (await chain.rpc.fetch_block(99)).header
-    for wrong in (None, other):
+    # The first look is the follower's own; one more stands before the logs and one after them.
+    for wrong, at in ((None, {3}), (other, {3}), (other, {2, 3})):
         looks = []
 
-        def alter(method, params, answer, wrong=wrong, looks=looks):
+        def alter(method, params, answer, wrong=wrong, at=at, looks=looks):
             if (method, params[0]) == ("eth_getBlockByNumber", "0x64"):
                 looks.append(1)
-                return answer if len(looks) != 3 else wrong
+                return wrong if len(looks) in at else answer
             return answer
 
         proxy.alter = alter

@@ -60,7 +60,8 @@ def test_decode_is_injective_under_mutation(item, data):
         ("83aabb", "a short string cut short"),
         ("b838" + "00" * 55, "a long string cut short"),
         ("b9", "a length cut short"),
-        ("c28281", "an item that is longer than its list"),
+        ("c28281", "an item that is longer than the whole"),
+        ("c4c1820102", "an item that is longer than its list and not than the whole"),
         ("bfffffffffffffffff" + "00", "a length beyond memory"),
     ],
 )

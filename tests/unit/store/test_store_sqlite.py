@@ -63,6 +63,17 @@ def test_damaged_file_is_unavailable(path: Path) -> None:
         SqliteStore(path)
 
 
+@pytest.mark.parametrize(("nonce", "height"), [(5, 11), (6, 10)], ids=["equal nonce", "equal height"])
+def test_database_itself_refuses_a_second_word(path: Path, nonce: int, height: int) -> None:
+    SqliteStore(path).close()
+    other = sqlite3.connect(path)
+    insert = "INSERT INTO attested_words VALUES (zeroblob(32), 0, ?, randomblob(32), ?, zeroblob(32), 0)"
+    other.execute(insert, (5, 10))
+    with pytest.raises(sqlite3.IntegrityError):
+        other.execute(insert, (nonce, height))
+    other.close()
+
+
 def test_another_version_is_refused(path: Path) -> None:
     SqliteStore(path).close()
     other = sqlite3.connect(path)

@@ -11,7 +11,7 @@ from attestors import LANE, ROTATED, SET, SIGNERS, STRANGER, VERIFIER, a_checkpo
 
 from comity.core.attestation import AttestationsTooFew
 from comity.core.errors import Unavailable
-from comity.core.types import Direction
+from comity.core.types import Direction, Lane
 from comity.tiers.attestation import Attestation, Equivocation, verify_proof
 from comity.tiers.attestation_client import AttestationClient, AttestationEntry, AttestationPage
 
@@ -53,13 +53,12 @@ def to_entry(attestation: Attestation) -> AttestationEntry:
     )
 
 
-def answer_entries(*entries: AttestationEntry, lane: bytes = LANE, direction: int = 0) -> Handler:
-    page = AttestationPage("0x" + lane.hex(), direction, list(entries))
+def encode_page(*entries: AttestationEntry) -> bytes:
+    return msgspec.json.encode(AttestationPage("0x" + LANE.hex(), 0, list(entries)))
 
-    async def handler(_: web.Request) -> web.Response:
-        return web.Response(body=msgspec.json.encode(page))
 
-    return handler
+def answer_entries(*entries: AttestationEntry) -> Handler:
+    return answer_raw(encode_page(*entries))
 
 
 def answer(*attestations: Attestation) -> Handler:
@@ -108,12 +107,12 @@ BYZANTINE: dict[str, Handler] = {
     "deep json": answer_raw(b"[" * 100_000),
     "another shape": answer_raw(b'{"attestations": 5}'),
     "error": answer_raw(b"{}", 500),
-    "redirect": answer_raw(b"", 302, Location="http://127.0.0.1:1/"),
     "flood": flood,
     "drip": drip,
     "stall": stall,
-    "another lane": answer_entries(lane=b"\x12" * 32),
-    "another direction": answer_entries(direction=1),
+    "another lane": answer(an_attestation(SIGNERS[2], replace(a_checkpoint(3), lane=Lane(b"\x12" * 32)))),
+    "another direction": answer(an_attestation(SIGNERS[2], replace(a_checkpoint(3), direction=Direction.RECEIPTS))),
+    "too long": answer_raw(encode_page(to_entry(an_attestation(SIGNERS[2], a_checkpoint(3)))) + b" " * 20_000),
     "signature of all ones": with_fields(signature="0x" + "ff" * 64),
     "signature too short": with_fields(signature="0x00"),
     "signature not hex": with_fields(signature="zz"),
@@ -134,11 +133,21 @@ BYZANTINE: dict[str, Handler] = {
 async def test_byzantine_attestor_neither_counts_nor_breaks_the_others(serve: Serve, fault: str) -> None:
     bad = await serve(BYZANTINE[fault])
     honest = [await serve(answer(an_attestation(signer, a_checkpoint(3)))) for signer in SIGNERS[:2]]
-    async with AttestationClient([bad, *honest], VERIFIER, [SET], timeout=0.5, straggler=0.05) as client:
+    bounds = {"timeout": 0.5, "straggler": 0.05, "max_answer_bytes": 16_384}
+    async with AttestationClient([bad, *honest], VERIFIER, [SET], **bounds) as client:
         checkpoint, proof = await client.fetch_proof(LANE, Direction.DISPATCHES)
         assert checkpoint == a_checkpoint(3)
         verify_proof(VERIFIER, checkpoint, SET, proof)
-    async with AttestationClient([bad, honest[0]], VERIFIER, [SET], timeout=0.5) as client:
+    async with AttestationClient([bad, honest[0]], VERIFIER, [SET], **bounds) as client:
+        with pytest.raises(AttestationsTooFew):
+            await client.fetch_proof(LANE, Direction.DISPATCHES)
+
+
+async def test_redirect_is_not_followed(serve: Serve) -> None:
+    elsewhere = await serve(answer(an_attestation(SIGNERS[1], a_checkpoint(3))))
+    urls = [await serve(answer_raw(b"", 302, Location=elsewhere))]
+    urls += [await serve(answer(an_attestation(SIGNERS[0], a_checkpoint(3))))]
+    async with AttestationClient(urls, VERIFIER, [SET]) as client:
         with pytest.raises(AttestationsTooFew):
             await client.fetch_proof(LANE, Direction.DISPATCHES)
 

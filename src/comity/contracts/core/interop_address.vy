@@ -10,7 +10,8 @@
 PREFIX: constant(uint256) = 65536
 # Bytes of a chain id, so that an account fits a word; ids in use have at most five.
 MAX_REFERENCE: constant(uint256) = 6
-MAX_LENGTH: constant(uint256) = 4 + 1 + MAX_REFERENCE + 1 + 20
+# As long as callers may declare it; only exact lengths decode.
+MAX_LENGTH: constant(uint256) = 64
 
 
 struct Account:

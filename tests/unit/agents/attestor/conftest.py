@@ -32,6 +32,7 @@ async def providers(chain: KeeperChain) -> AsyncIterator[list[FaultyProvider]]:
     yield started
     for runner in runners:
         await runner.cleanup()
+    assert [provider.broken for provider in started if provider.broken] == []
 
 
 @pytest.fixture

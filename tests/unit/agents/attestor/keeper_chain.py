@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -48,21 +48,29 @@ class FaultyProvider:
     mutate: Mutate | None = None
     is_down: bool = False
     url: str = ""
-    asked: list[str] = field(default_factory=list)
+    broken: Exception | None = None
+    """A mistake of the test's own lie, which must not pass for a provider that is down."""
 
     async def answer(self, request: web.Request) -> web.Response:
         call = await request.json()
-        self.asked.append(call["method"])
         if self.is_down:
             return web.Response(status=403)
         async with aiohttp.ClientSession() as session, session.post(self.upstream, json=call) as response:
             answer = await response.json()
         if self.mutate and "result" in answer:
-            told = self.mutate(call["method"], call["params"], answer["result"])
+            told = self._tell(call, answer["result"])
             answer = {"jsonrpc": "2.0", "id": call["id"]} | (
                 {"error": {"code": -32000, "message": str(told)}} if isinstance(told, Exception) else {"result": told}
             )
         return web.json_response(answer)
+
+    def _tell(self, call: dict[str, Any], result: Any) -> Any:
+        assert self.mutate
+        try:
+            return self.mutate(call["method"], call["params"], result)
+        except Exception as error:
+            self.broken = error
+            raise
 
     async def start(self) -> web.AppRunner:
         application = web.Application()
@@ -98,9 +106,9 @@ class KeeperChain:
     async def set_word(self, lane: Lane, held: Word, *, keeper: Address | None = None) -> int:
         return await self.send(keeper or self.keeper, encode_call("set_word(bytes32,uint256)", lane, held))
 
-    async def set_snapshot(self, lane: Lane, held: Word) -> int:
-        call = encode_call("set_snapshot(bytes32,uint256,uint256)", lane, held >> 216, held)
-        return await self.send(self.keeper, call)
+    async def set_snapshot(self, lane: Lane, held: Word, *, nonce: int | None = None) -> int:
+        at = held >> 216 if nonce is None else nonce
+        return await self.send(self.keeper, encode_call("set_snapshot(bytes32,uint256,uint256)", lane, at, held))
 
     async def mine(self, blocks: int = 1) -> None:
         await self.rpc.call("anvil_mine", hex(blocks))

@@ -133,6 +133,16 @@ async def test_snapshots_are_signed_so_that_old_entries_stay_provable(
     assert load_nonces(store, duty)[:2] == [257, 256]
 
 
+async def test_snapshot_of_another_nonce_is_not_signed(
+    chain: KeeperChain, duty: Duty, store: SqliteStore, build: Build
+) -> None:
+    await chain.set_snapshot(duty.id, word(63), nonce=64)
+    await chain.set_word(duty.id, word(70))
+    await chain.finalize()
+    await build().attest(CHAIN_ID)
+    assert load_nonces(store, duty) == [70]
+
+
 async def test_event_of_another_contract_brings_no_signature(
     chain: KeeperChain, duty: Duty, store: SqliteStore, build: Build
 ) -> None:

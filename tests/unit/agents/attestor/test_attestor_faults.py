@@ -26,8 +26,11 @@ from comity.chain.quorum import ProviderQuorum
 from comity.chain.rpc import Rpc
 from comity.core.errors import ConfigError, NotReady, Unavailable
 from comity.core.finality import SAFE, FinalityRule
-from comity.core.types import Address
+from comity.core.keccak import keccak
+from comity.core.types import Address, Seconds
+from comity.proofs import rlp
 from comity.proofs.header import compute_block_hash
+from comity.store.port import HaltRecord
 from comity.store.sqlite import SqliteStore
 from comity.telemetry import Metrics
 
@@ -61,6 +64,27 @@ def forge_account(method: str, params: list[Any], result: Any) -> Any:
     if method == "eth_getProof":
         result["storageHash"] = "0x" + "11" * 32
         result["accountProof"] = result["accountProof"][:-1]
+    return result
+
+
+def forge_storage_trie(method: str, params: list[Any], result: Any) -> Any:
+    """A well-formed storage trie that holds the lie, under the true proof of the account."""
+    if method == "eth_getProof":
+        [slot] = params[1]
+        path = b"\x20" + keccak(bytes.fromhex(slot[2:]))
+        leaf = rlp.encode([path, rlp.encode(rlp.from_int(LIE))])
+        result["storageHash"] = "0x" + keccak(leaf).hex()
+        result["storageProof"] = [{"key": slot, "value": hex(LIE), "proof": ["0x" + leaf.hex()]}]
+    return result
+
+
+def forge_state_trie(method: str, params: list[Any], result: Any) -> Any:
+    """The same, under an account that is proved by a trie of its own."""
+    if method == "eth_getProof":
+        result = forge_storage_trie(method, params, result)
+        account = [b"\x01", b"", bytes.fromhex(result["storageHash"][2:]), bytes.fromhex(result["codeHash"][2:])]
+        path = b"\x20" + keccak(bytes.fromhex(params[0][2:]))
+        result["accountProof"] = ["0x" + rlp.encode([path, rlp.encode(account)]).hex()]
     return result
 
 
@@ -104,6 +128,8 @@ def lag(method: str, params: list[Any], result: Any) -> Any:
         forge_storage_node,
         forge_absence,
         forge_account,
+        forge_storage_trie,
+        forge_state_trie,
         answer_nonsense,
         overflow_key,
         forge_header,
@@ -123,7 +149,18 @@ async def test_one_lying_provider_of_three_changes_nothing(
     assert (record.attested.word, record.attested.height) == (word(1), height)
 
 
-@pytest.mark.parametrize("lie", [forge_storage_node, forge_absence, forge_account, answer_nonsense, overflow_key])
+@pytest.mark.parametrize(
+    "lie",
+    [
+        forge_storage_node,
+        forge_absence,
+        forge_account,
+        forge_storage_trie,
+        forge_state_trie,
+        answer_nonsense,
+        overflow_key,
+    ],
+)
 async def test_no_signature_when_every_provider_lies_about_the_state(
     chain: KeeperChain, duty: Duty, store: SqliteStore, build: Build, *, providers: list[FaultyProvider], lie: Any
 ) -> None:
@@ -286,6 +323,20 @@ async def test_snapshot_that_contradicts_a_signed_word_halts_the_lane(
     await build([rotated]).attest(CHAIN_ID)
     assert len(store.load_halts()) == 1
     assert word(64, accumulator=99) not in [record.attested.word for record in load_signed(store, duty)]
+
+
+async def test_halted_lane_is_not_signed_until_an_operator_clears_it(
+    chain: KeeperChain, duty: Duty, store: SqliteStore, build: Build
+) -> None:
+    store.save_halt(HaltRecord(duty.id, duty.direction, "an earlier reorg", "{}", Seconds(5)))
+    await chain.set_word(duty.id, word(1))
+    await chain.finalize()
+    attestor = build()
+    await attestor.attest(CHAIN_ID)
+    assert load_signed(store, duty) == []
+    store.clear_halt(duty.id, duty.direction)
+    await attestor.attest(CHAIN_ID)
+    assert load_nonces(store, duty) == [1]
 
 
 async def test_halt_of_one_lane_leaves_the_others_at_work(
