@@ -296,6 +296,7 @@ def _find_problems(config: Config) -> Iterator[str]:
             if verifier.set not in config.sets:
                 yield f"chains.{name}.verifiers names the set {verifier.set!r}, which is not under [sets]"
     for name, attestation_set in config.sets.items():
+        _ = attestation_set.rule
         if not 1 <= attestation_set.threshold <= len(attestation_set.addresses):
             yield f"sets.{name}.threshold = {attestation_set.threshold} of {len(attestation_set.members)} members"
         if attestation_set.threshold == 1 and not config.development:

@@ -108,7 +108,7 @@ def to_quantity(value: int) -> str:
 
 def from_quantity(value: str) -> int:
     """JSON-RPC QUANTITY as an int; leading zeros are tolerated, as some nodes write them."""
-    if not isinstance(value, str) or value[:2] != "0x":
+    if not isinstance(value, str) or value[:2] != "0x" or value[2:3] in ("+", "-"):
         raise ValueError("not a 0x-prefixed quantity")
     return int(value[2:], 16)
 

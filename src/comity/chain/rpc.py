@@ -235,7 +235,7 @@ class Rpc:
         answer = await self.call(method, *params)
         try:
             return parse(answer)
-        except (ValueError, KeyError, TypeError, AttributeError):
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
             raise Unavailable("the provider gave a malformed answer", host=self.host, method=method) from None
 
     async def _exchange(self, calls: Sequence[tuple[str, Sequence[Any]]], *, alone: bool) -> list[Any]:

@@ -33,3 +33,21 @@ def gas(
         emit_table("gas per message", ("path", "gas"), list(figures.items()))
     if check:
         bench_gas.check(figures, snapshot)
+
+
+@app.command()
+def relay(
+    *,
+    count: Annotated[list[int] | None, typer.Option("--count", min=1, help="Envelopes; may be given again.")] = None,
+    json: JsonFlag = False,
+) -> None:
+    """The relayer's pace over a backlog: envelopes a second, processor time, memory."""
+    from comity.bench import relay as bench_relay
+
+    figures = asyncio.run(bench_relay.run_relay_bench(tuple(count) if count else bench_relay.COUNTS))
+    if json:
+        emit_json(figures)
+        return
+    runs = figures["runs"]
+    columns = tuple(runs[0])
+    emit_table("relayer", columns, [[run[column] for column in columns] for run in runs])

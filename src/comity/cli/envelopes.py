@@ -91,8 +91,10 @@ def trace(
     """Tell where an envelope is, stage by stage; when it is stuck, why, and the next command."""
     from comity.sdk.trace import trace as build_trace
 
+    named = _parse_hash(identifier)
+
     async def run(client: "Client") -> None:
-        story = await build_trace(client, _parse_hash(identifier))
+        story = await build_trace(client, named)
         if json:
             emit_json(describe_trace(story))
         else:
@@ -114,12 +116,13 @@ def expire(
     from comity.chain.bindings import decode_dispatched, encode_expire
     from comity.core.types import Address32, Hash32
 
+    named = Hash32(_parse_hash(identifier))
     loaded = _load(config)
 
     async def run(client: "Client") -> None:
-        found = await client.find_dispatch(Hash32(_parse_hash(identifier)))
+        found = await client.find_dispatch(named)
         if found is None:
-            raise NotReady("no configured Router dispatched this", id=identifier)
+            raise NotReady("no configured Router dispatched this", id=named)
         ends, log = found
         event = decode_dispatched(log)
         wallet = client.get_wallet(ends.destination, _load_signer(loaded, key))

@@ -652,7 +652,7 @@ def _load(end: uint256, size: uint256) -> Bytes[SMALL]:
         return slice(slice(msg.data, end - 736, 736), 736 - size, size)
     if size <= 960:
         return slice(slice(msg.data, end - 960, 960), 960 - size, size)
-    assert size <= SMALL, "gate: too long for deliver"
+    assert size <= SMALL, "gate: envelope or proof too long"
     return slice(slice(msg.data, end - SMALL, SMALL), SMALL - size, size)
 
 

@@ -39,7 +39,7 @@ event MessageSent:
     sendId: indexed(bytes32)
     sender: Bytes[32]
     recipient: Bytes[interop_address.MAX_LENGTH]
-    payload: Bytes[SMALL_TAIL]
+    payload: Bytes[MAX_TAIL]
     value: uint256
     attributes: DynArray[Bytes[MAX_ATTRIBUTE], MAX_ATTRIBUTES]
 
@@ -76,9 +76,7 @@ struct Terms:
     callback_gas: uint256
 
 
-SMALL_TAIL: constant(uint256) = 1024
-LARGE_TAIL: constant(uint256) = envelope.MAX_PAYLOAD
-MAX_ENVELOPE: constant(uint256) = envelope.FIXED + LARGE_TAIL
+MAX_TAIL: constant(uint256) = 1024
 MAX_ATTRIBUTE: constant(uint256) = 132
 MAX_ATTRIBUTES: constant(uint256) = 16
 MAX_LIFETIME: constant(uint256) = 30 * 86400
@@ -161,7 +159,7 @@ def dispatch(
     return_policy: uint256,
     terms: uint256,
     settlement: uint256,
-    tail: Bytes[SMALL_TAIL],
+    tail: Bytes[MAX_TAIL],
 ) -> bytes32:
     """
     @notice Send an envelope; the value is its fee.
@@ -175,7 +173,7 @@ def dispatch(
     refund_to: uint256 = settlement & ADDRESS_MASK
     if refund_to == convert(msg.sender, uint256):
         refund_to = 0
-    bytes_: Bytes[envelope.FIXED + SMALL_TAIL] = concat(
+    bytes_: Bytes[envelope.FIXED + MAX_TAIL] = concat(
         convert(head, bytes32),
         lane,
         convert(msg.sender, bytes32),
@@ -191,39 +189,6 @@ def dispatch(
     self.words[lane] = word
     if (word >> lane_module.ACCUMULATOR_BITS) & (lane_module.SNAPSHOT_INTERVAL - 1) == 0:
         self.snapshots[lane][word >> lane_module.ACCUMULATOR_BITS] = word
-    raw_log([DISPATCHED, id], bytes_)
-    return id
-
-
-@external
-@payable
-def dispatch_large(
-    lane: bytes32,
-    receiver: bytes32,
-    policy: uint256,
-    return_policy: uint256,
-    terms: uint256,
-    settlement: uint256,
-    tail: Bytes[LARGE_TAIL],
-) -> bytes32:
-    """
-    @notice `dispatch` for payloads up to 16,384 bytes; dearer, because memory is.
-    """
-    word: uint256 = self.words[lane]
-    head: uint256 = self._place(word, receiver, policy, return_policy, terms, settlement, len(tail))
-    bytes_: Bytes[MAX_ENVELOPE] = concat(
-        convert(head, bytes32),
-        lane,
-        convert(msg.sender, bytes32),
-        receiver,
-        convert(policy, bytes32),
-        convert(return_policy, bytes32),
-        convert(self._refundee(settlement, msg.sender), bytes32),
-        convert(convert(msg.value << 48 | settlement >> 160, uint176), bytes22),
-        tail,
-    )
-    id: bytes32 = keccak256(bytes_)
-    self._extend(lane, word, id)
     raw_log([DISPATCHED, id], bytes_)
     return id
 
@@ -318,7 +283,7 @@ def supportsAttribute(selector: bytes4) -> bool:
 @payable
 def sendMessage(
     recipient: Bytes[interop_address.MAX_LENGTH],
-    payload: Bytes[SMALL_TAIL],
+    payload: Bytes[MAX_TAIL],
     attributes: DynArray[Bytes[MAX_ATTRIBUTE], MAX_ATTRIBUTES],
 ) -> bytes32:
     """
@@ -351,7 +316,7 @@ def sendMessage(
     head = self._place(
         word, convert(to.account, bytes32), terms.policy, terms.return_policy, head, settlement, len(payload)
     )
-    bytes_: Bytes[envelope.FIXED + SMALL_TAIL] = concat(
+    bytes_: Bytes[envelope.FIXED + MAX_TAIL] = concat(
         convert(head, bytes32),
         lane,
         convert(msg.sender, bytes32),

@@ -386,7 +386,7 @@ async def test_a_range_is_refused_when_its_last_block_is_unknown_or_another(caug
     for wrong, at in ((None, {3}), (other, {3}), (other, {2, 3})):
         looks = []
 
-        def alter(method, params, answer, wrong=wrong, at=at, looks=looks):
+        def alter(method, params, answer, *, wrong=wrong, at=at, looks=looks):
             if (method, params[0]) == ("eth_getBlockByNumber", "0x64"):
                 looks.append(1)
                 return wrong if len(looks) in at else answer

@@ -314,6 +314,32 @@ async def test_a_gap_that_an_earlier_process_left_is_filled(  # noqa: PLR0917
     assert await chain.rpc.transaction_count(SIGNER.address) == 2
 
 
+async def test_while_something_is_in_flight_a_lagging_count_reuses_no_nonce(make, proxy, proxied):
+    """The provider shows neither the second transaction nor what the pool holds."""
+    signed, hidden = [], []
+
+    def alter(method, params, answer):
+        if method == "eth_getTransactionCount":
+            return "0x0" if params[1] == "pending" else hex(min(int(answer, 16), 1))
+        return None if method == "eth_getTransactionReceipt" and params[0] in hidden else answer
+
+    def on_signed(nonce, raw):
+        signed.append(nonce)
+        if nonce == 1:
+            hidden.append("0x" + compute_transaction_hash(raw).hex())
+
+    submitter = make(proxied, on_signed=on_signed)
+    await submitter.submit(TO, b"", 1)
+    proxy.alter = lambda method, params, answer: "0x1" if params[1:] == ["pending"] else alter(method, params, answer)
+    second = asyncio.create_task(submitter.submit(TO, b"", 1))
+    await wait_for(lambda: hidden and submitter.in_flight)
+    proxy.alter = alter
+    await submitter.submit(TO, b"", 1)
+    assert signed == [0, 1, 2]
+    proxy.alter = lambda method, params, answer: answer
+    await finish(second)
+
+
 async def test_a_lost_answer_to_a_broadcast_does_not_send_twice(make, chain, proxy, proxied):
     lost = []
 
@@ -396,6 +422,17 @@ async def test_a_cancelled_caller_leaves_its_transaction_watched(make, chain, po
     await chain.rpc.call("evm_setAutomine", True)
     await submitter.submit(TO, b"", 1)
     assert await chain.rpc.balance(TO) == 2
+
+
+async def test_a_caller_cancelled_during_the_broadcast_leaves_its_transaction_watched(make, chain):
+    tasks = []
+    submitter = make(on_signed=lambda nonce, raw: tasks[0].cancel())
+    tasks.append(asyncio.create_task(submitter.submit(TO, b"", 1)))
+    with pytest.raises(asyncio.CancelledError):
+        await tasks[0]
+    await wait_for(lambda: submitter.in_flight)
+    await wait_for(lambda: not submitter.in_flight)
+    assert await chain.rpc.balance(TO) == 1
 
 
 async def test_an_unreachable_provider_only_delays(make, pool, proxy, proxied):

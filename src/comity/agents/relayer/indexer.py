@@ -115,11 +115,8 @@ class DispatchIndex:
 
     def index(self, logs: Sequence[Log], now: Seconds) -> int:
         """Raises: Invalid for an envelope that is not its id; LogsMissing for a gap."""
-        found = [
-            self._read(log)
-            for log in _select(logs, self.contract, DISPATCHED)
-            if log.topics[2:] == (Hash32(self.lane),)
-        ]
+        emitted = [(decode_dispatched(log), log) for log in _select(logs, self.contract, DISPATCHED)]
+        found = [(_read_nonce(event), event, log) for event, log in emitted if event.lane == self.lane]
         rows: list[DispatchRecord] = []
         head = self._head
         for nonce, event, log in sorted(found, key=lambda entry: entry[0]):
@@ -136,13 +133,6 @@ class DispatchIndex:
         gone = self._store.revert_dispatches(self.lane, block_number)
         self._head = self._load_head()
         return gone
-
-    def _read(self, log: Log) -> tuple[int, Dispatched, Log]:
-        event = decode_dispatched(log)
-        computed = compute_id(event.envelope)
-        if computed != event.id:
-            raise Invalid("the envelope is not its id's", announced=event.id, computed=computed)
-        return read_nonce(event.envelope), event, log
 
     def _build(self, event: Dispatched, log: Log, head: _Head, now: Seconds) -> DispatchRecord:
         return DispatchRecord(
@@ -236,6 +226,14 @@ class ReceiptIndex:
 def _select(logs: Iterable[Log], contract: Address, *topics: Hash32) -> list[Log]:
     """Keep what this contract itself emitted: anybody can emit the same bytes from elsewhere."""
     return [log for log in logs if log.address == contract and log.topics and log.topics[0] in topics]
+
+
+def _read_nonce(event: Dispatched) -> int:
+    """Read an envelope's nonce, once it is known to be the one whose id was announced."""
+    computed = compute_id(event.envelope)
+    if computed != event.id:
+        raise Invalid("the envelope is not its id's", announced=event.id, computed=computed)
+    return read_nonce(event.envelope)
 
 
 def _expect_next(nonce: int, head: int) -> None:
