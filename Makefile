@@ -21,6 +21,7 @@ help: ## list the commands
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 16
 
 setup: $(PACKAGE) $(NODE_PACKAGES) ## install everything into .venv and node_modules
+	@:
 
 demo: setup ## three chains, envelopes of every kind, live; exits 0 only when every outcome is the expected one
 	@$(BIN)/comity demo
@@ -98,7 +99,7 @@ $(PACKAGE): $(ENVIRONMENT) pyproject.toml
 
 $(NODE_PACKAGES): package.json package-lock.json
 	@command -v npm > /dev/null || { echo "Node.js 20 or newer with npm is needed: it brings Anvil and solc" >&2; exit 1; }
-	@node -e 'process.exit(parseInt(process.versions.node) < 20)' || \
+	@node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)' || \
 		{ echo "Node.js 20 or newer is needed, not $$(node --version)" >&2; exit 1; }
 	@echo "installing the Node packages of package-lock.json"
 	@npm ci --ignore-scripts --silent

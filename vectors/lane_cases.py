@@ -12,7 +12,8 @@ from comity.core.receipt import Receipt
 from comity.core.types import Direction, Outcome, to_address32
 
 ENVELOPE_ID = keccak(b"an envelope")
-BENEFICIARY = to_address32(b"\xc3" * 20)
+BENEFICIARY = b"\xc3" * 20
+ORIGIN = 31337
 
 
 def build_lane() -> Case:
@@ -99,10 +100,10 @@ def show_run(name: str, before: int, first: int, entries: list[bytes], suffix: l
 
 def build_receipt() -> Case:
     """receipt.json."""
-    template = Receipt(Outcome.EXECUTED, 1, ENVELOPE_ID, BENEFICIARY, receipt.compute_result(b"reply"))
+    template = Receipt(ORIGIN, Outcome.EXECUTED, 1, ENVELOPE_ID, BENEFICIARY, receipt.compute_result(b"reply"))
     valid = {
         **{o.name.lower(): replace(template, outcome=o, position=o.value) for o in Outcome},
-        "no result, zero beneficiary": replace(template, beneficiary=bytes(32), result=receipt.NO_RESULT),
+        "no result, zero beneficiary": replace(template, beneficiary=bytes(20), result=receipt.NO_RESULT),
         "the last position": replace(template, position=(1 << 40) - 1),
     }
     encoding = template.encode()
@@ -110,18 +111,19 @@ def build_receipt() -> Case:
         ("no bytes", b"", receipt.ReceiptLengthMismatch),
         ("cut short", encoding[:-1], receipt.ReceiptLengthMismatch),
         ("a trailing byte", encoding + b"\0", receipt.ReceiptLengthMismatch),
-        ("the version of an envelope", b"\x01" + encoding[1:], receipt.ReceiptTagMismatch),
-        ("tag 0x82", b"\x82" + encoding[1:], receipt.ReceiptTagMismatch),
-        ("outcome 0", encoding[:31] + b"\0" + encoding[32:], receipt.OutcomeUnknown),
-        ("outcome 6", encoding[:31] + b"\x06" + encoding[32:], receipt.OutcomeUnknown),
-        ("position 0", encoding[:26] + bytes(5) + encoding[31:], receipt.PositionOutOfRange),
-        ("a byte among the zeros", encoding[:25] + b"\1" + encoding[26:], receipt.ReceiptTagMismatch),
+        ("the version of an envelope", b"\x01" + encoding[1:], receipt.ReceiptTypeMismatch),
+        ("no type", bytes(32) + encoding[32:], receipt.ReceiptTypeMismatch),
+        ("outcome 0", encoding[:63] + b"\0" + encoding[64:], receipt.OutcomeUnknown),
+        ("outcome 6", encoding[:63] + b"\x06" + encoding[64:], receipt.OutcomeUnknown),
+        ("position 0", encoding[:58] + bytes(5) + encoding[63:], receipt.PositionOutOfRange),
+        ("origin 0", encoding[:32] + bytes(6) + encoding[38:], receipt.OriginOutOfRange),
     )
     return {
         "valid": [
             {
                 "name": name,
                 "fields": {
+                    "origin": int(fields.origin),
                     "outcome": int(fields.outcome),
                     "position": fields.position,
                     "envelope_id": show(fields.envelope_id),

@@ -1,4 +1,4 @@
-"""One Anvil chain for the contract tests: free gas, any sender, a clock that stands still, and the reason of each revert."""
+"""One Anvil chain for the contract tests: free gas, any sender, a clock that stands still, a reason for each revert."""
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -70,7 +70,9 @@ class Chain:
         """Answer of a view, or what a transaction would return. Raises: Rejected with its reason."""
         return await self.rpc.eth_call(to, data, sender=sender or self.account, value=value, gas=gas)
 
-    async def act(self, to: Address, signature: str, *values: object, sender: Address | None = None) -> TransactionReceipt:
+    async def act(
+        self, to: Address, signature: str, *values: object, sender: Address | None = None
+    ) -> TransactionReceipt:
         """Send a call by its signature. Raises: Rejected with its reason."""
         return await self.send(to, encode_call(signature, *values), sender=sender)
 
@@ -111,4 +113,4 @@ def refused(reason: str) -> Iterator[None]:
     """What happens inside must revert for exactly this reason; "" is a revert without one."""
     with pytest.raises(Rejected) as raised:
         yield
-    assert raised.value.reason == reason
+    assert raised.value.reason == reason, f"refused for {raised.value.reason!r}, not for {reason!r}"

@@ -46,7 +46,7 @@ ENVELOPE = Envelope(
 SECOND = compute_result(b"a second envelope")
 WORD = compute_word(SEED, 1, [ENVELOPE.id], [SECOND])
 CHECKPOINT = Checkpoint(LANE, Direction.DISPATCHES, WORD)
-RECEIPT = Receipt(Outcome.EXECUTED, 1, ENVELOPE.id, to_address32(b"\xf6" * 20), compute_result(b"done"))
+RECEIPT = Receipt(31337, Outcome.EXECUTED, 1, ENVELOPE.id, b"\xf6" * 20, compute_result(b"done"))
 SET = AttestationSet(1, 2, FINALIZED.code, tuple(bytes([i]) * 20 for i in (0x11, 0x22, 0x33)))
 VERIFIER = b"\x77" * 20
 SIGNATURE = bytes(31) + b"\x05" + b"\x80" + bytes(30) + b"\x06"
@@ -113,12 +113,12 @@ EXAMPLES = {
     "lane": build_lane,
     "receipt": lambda: cut(
         RECEIPT.encode(),
-        (1, "tag"),
-        (25, "zeros"),
+        (32, "type hash"),
+        (6, "origin"),
+        (20, "beneficiary"),
         (5, "position"),
         (1, "outcome: executed"),
         (32, "envelope id"),
-        (32, "beneficiary"),
         (32, "result: keccak256 of `done`"),
     ),
     "receipt entry": lambda: show(entry=RECEIPT.entry),

@@ -59,9 +59,11 @@ def test_invalid_run_is_refused_for_its_reason(case):
 @pytest.mark.parametrize("case", cases("receipt", "valid"))
 def test_valid_receipt_encodes_decodes_and_hashes(case):
     fields, encoding = case["fields"], unhex(case["encoding"])
-    hashes = [unhex(fields[name]) for name in ("envelope_id", "beneficiary", "result")]
-    read = Receipt(Outcome(fields["outcome"]), fields["position"], *hashes)
-    independent = bytes.fromhex(f"81{'00' * 25}{fields['position']:010x}{fields['outcome']:02x}") + b"".join(hashes)
+    identifier, beneficiary, result = (unhex(fields[name]) for name in ("envelope_id", "beneficiary", "result"))
+    read = Receipt(fields["origin"], Outcome(fields["outcome"]), fields["position"], identifier, beneficiary, result)
+    word = fields["origin"] << 208 | int.from_bytes(beneficiary) << 48 | fields["position"] << 8 | fields["outcome"]
+    typehash = hash_independently(b"Receipt(uint256 receipt,bytes32 id,bytes32 result)")
+    independent = typehash + word.to_bytes(32) + identifier + result
     assert read.encode() == encoding == independent
     assert decode(encoding) == read
     assert read.entry == hash_independently(encoding) == unhex(case["entry"])

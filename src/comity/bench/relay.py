@@ -30,7 +30,7 @@ from comity.chain.bindings import (
 )
 from comity.chain.codec import Log, from_hex
 from comity.compiler import load_artifact_of
-from comity.core.envelope import Envelope, Flags, compute_settlement, compute_terms
+from comity.core.envelope import REFUND_TO_SENDER, Envelope, Flags, compute_settlement, compute_terms
 from comity.core.errors import Invalid, Unavailable
 from comity.core.lane import ACCUMULATOR_BITS
 from comity.core.policy import Policy
@@ -98,7 +98,7 @@ class Arena:
             "gas_limit": GAS_LIMIT,
             "policy": POLICY,
             "return_policy": POLICY,
-            "refund_to": to_address32(sender),
+            "refund_to": REFUND_TO_SENDER,
             "payload": PAYLOAD,
         }
         envelope = Envelope(**(fields | terms))

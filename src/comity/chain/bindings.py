@@ -26,7 +26,6 @@ from comity.core.types import (
     Hash32,
     Lane,
     Outcome,
-    Wei,
     Word,
     to_address32,
 )
@@ -46,7 +45,6 @@ def compute_topic(signature: str) -> Hash32:
 
 _DISPATCH_ARGUMENTS: Final = "(bytes32,bytes32,uint256,uint256,uint256,uint256,bytes)"
 DISPATCH: Final = compute_selector("dispatch" + _DISPATCH_ARGUMENTS)
-DISPATCH_LARGE: Final = compute_selector("dispatch_large" + _DISPATCH_ARGUMENTS)
 SEND_MESSAGE: Final = compute_selector("sendMessage(bytes,bytes,bytes[])")
 DELIVER: Final = compute_selector("deliver(uint256,bytes32,bytes)")
 DELIVER_LARGE: Final = compute_selector("deliver_large(uint256,bytes32,bytes)")
@@ -58,14 +56,10 @@ MARK: Final = compute_selector("mark(bytes32,uint256,uint256)")
 STATUS: Final = compute_selector("status(bytes32)")
 VERIFIERS: Final = compute_selector("verifiers(uint256)")
 POLICY_OF: Final = compute_selector("policy_of(bytes32,address)")
-PAUSED_UNTIL: Final = compute_selector("paused_until(bytes32)")
 LANE_TO: Final = compute_selector("lane_to(uint256)")
 LANE_FROM: Final = compute_selector("lane_from(uint256)")
 SET_POLICY: Final = compute_selector("set_policy(bytes32,address,uint256)")
 SUPPORTS_ATTRIBUTE: Final = compute_selector("supportsAttribute(bytes4)")
-
-SMALL_PAYLOAD_LIMIT: Final = 1024
-"""Bytes of tail (assets, conditions, payload) that `dispatch` takes; above it, `dispatch_large`."""
 
 
 def encode_call(signature: str, *values: object) -> bytes:
@@ -85,20 +79,14 @@ def encode_dispatch(
     settlement: int,
     tail: bytes,
 ) -> bytes:
-    """Encode `dispatch`, or `dispatch_large` when the tail needs it; a zero `refund_to` means the caller."""
-    selector = DISPATCH if len(tail) <= SMALL_PAYLOAD_LIMIT else DISPATCH_LARGE
+    """Encode `dispatch`; a zero `refund_to` means the caller, `settlement` is `core.envelope.compute_settlement`'s."""
     words = (policy, return_policy, terms, settlement << 160 | int.from_bytes(refund_to, "big"), 7 * 32)
-    return selector + lane + receiver + b"".join(_word(value) for value in words) + _tail(tail)
+    return DISPATCH + lane + receiver + b"".join(_word(value) for value in words) + _tail(tail)
 
 
-def encode_settlement(failed_share_bps: int, callback_gas: int) -> int:
-    """Pack `dispatch`'s settlement argument."""
-    return failed_share_bps << 32 | callback_gas
-
-
-def encode_deliver(before: Accumulator, beneficiary: Address32, body: bytes, *, large: bool = False) -> bytes:
-    """Encode `deliver` or `deliver_large`; a zero beneficiary means the caller."""
-    return (DELIVER_LARGE if large else DELIVER) + _word(before) + beneficiary + _word(3 * 32) + _tail(body)
+def encode_deliver(before: Accumulator, beneficiary: Address32, body: bytes) -> bytes:
+    """Encode `deliver`; a zero beneficiary means the caller."""
+    return DELIVER + _word(before) + beneficiary + _word(3 * 32) + _tail(body)
 
 
 def encode_expire(envelope: bytes, beneficiary: Address32) -> bytes:
@@ -134,11 +122,6 @@ def encode_status(envelope_id: EnvelopeId) -> bytes:
 def encode_policy_of(lane: Lane, receiver: Address) -> bytes:
     """Encode the Gate's view `policy_of`."""
     return POLICY_OF + lane + _address(receiver)
-
-
-def encode_paused_until(lane: Lane) -> bytes:
-    """Encode the Gate's view `paused_until`."""
-    return PAUSED_UNTIL + lane
 
 
 def encode_verifiers(index: int) -> bytes:
@@ -311,7 +294,7 @@ REVERTS: Final[Mapping[str, Revert]] = {
     "gate: unknown verifier": Revert(Rejected, Branch.PAUSE),
     "gate: verifier refused": Revert(Rejected, Branch.REPROVE),
     "gate: malformed envelope": Revert(Invalid, Branch.DROP),
-    "gate: too long for deliver": Revert(Invalid, Branch.DROP),
+    "gate: envelope or proof too long": Revert(Invalid, Branch.DROP),
     "gate: malformed run": Revert(Invalid, Branch.HALT),
     "gate: malformed body": Revert(Invalid, Branch.HALT),
     "gate: proofs not ascending": Revert(Invalid, Branch.HALT),
@@ -386,8 +369,3 @@ def decode_uint(data: bytes) -> int:
     if len(data) != 32:
         raise Invalid("the view did not answer with one word", length=len(data))
     return int.from_bytes(data, "big")
-
-
-def decode_wei(data: bytes) -> Wei:
-    """Read an amount of the chain's own coin."""
-    return Wei(decode_uint(data))

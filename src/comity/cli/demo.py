@@ -1,8 +1,9 @@
 """`comity demo`: a devnet, and envelopes of every kind over all of its lanes, shown while they go."""
 
 import asyncio
-import sys
+import re
 import tempfile
+from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -51,12 +52,13 @@ def demo(
 
 
 class _Screen:
-    """Shows a demonstration: live on a terminal, else a line for each thing that happens."""
+    """Shows a demonstration: live on a terminal, else a line for each thing that happens; a picture shows the end."""
 
-    def __init__(self, console: "Console", live: bool) -> None:
+    def __init__(self, console: "Console", *, live: bool, picture: bool = False) -> None:
         from rich.live import Live
 
         self.console = console
+        self._picture = picture
         self._live = Live(console=console, refresh_per_second=8) if live else None
 
     def __enter__(self) -> "_Screen":
@@ -74,7 +76,7 @@ class _Screen:
         def follow(entry: "Progress | None") -> None:
             if self._live is not None:
                 self._live.update(_render_progress(state))
-            else:
+            elif not self._picture:
                 self.console.print(_describe_event(state, entry), markup=False)
 
         state.on_change = follow
@@ -87,13 +89,15 @@ class _Screen:
 
         if self._live is not None:
             self._live.stop()
+        if self._picture:
+            self.console.print(_render_progress(state))
         if not state.unexpected:
             await verify_apps(state)
         self.console.print(_render_results(state))
         for entry in state.unexpected:
             outcome = entry.decision.outcome.name.lower() if entry.decision else "undecided"
             self.console.print(f"unexpected: {entry.scenario.name} on {entry.sent.ends.name}: {outcome}", markup=False)
-        shown = next((entry for entry in state.progress.values() if entry.decision and entry.decision.result), None)
+        shown = _choose_for_trace(state)
         if shown is not None:
             print_trace(await trace(state.devnet.client, shown.sent.id), self.console)
         counts = ", ".join(f"{count} {name}" for name, count in state.count_outcomes().items() if count)
@@ -102,16 +106,25 @@ class _Screen:
 
     def save(self, path: Path) -> None:
         """Write what was shown as SVG."""
+        svg = self.console.export_svg(title="comity demo")
         path.parent.mkdir(parents=True, exist_ok=True)
-        self.console.save_svg(str(path), title="comity demo")
+        # Without the fonts that rich would load from elsewhere.
+        path.write_text(re.sub(r"@font-face \{.*?\}\s*", "", svg, flags=re.DOTALL))
+
+
+def _choose_for_trace(state: "Demo") -> "Progress | None":
+    """The envelope with the most to tell: executed, with a reply."""
+    decided = [entry for entry in state.progress.values() if entry.decision]
+    replied = [entry for entry in decided if entry.is_expected and entry.decision and entry.decision.result]
+    return max(replied, key=lambda entry: entry.scenario.expected.name == "EXECUTED", default=None)
 
 
 def _build_screen(json: bool, svg: Path | None) -> _Screen:
     from rich.console import Console
 
     if svg is not None:
-        console = Console(record=True, width=_SVG_WIDTH, force_terminal=True, highlight=False, file=sys.stderr)
-        return _Screen(console, live=False)
+        console = Console(record=True, width=_SVG_WIDTH, force_terminal=True, highlight=False, file=StringIO())
+        return _Screen(console, live=False, picture=True)
     console = Console(stderr=True, highlight=False) if json else get_console()
     return _Screen(console, live=console.is_terminal)
 

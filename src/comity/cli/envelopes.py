@@ -71,13 +71,14 @@ def send(
             _emit(_describe_sent(sent), json)
             return
         decision = await client.wait(sent, timeout)
-        _emit(_describe_sent(sent) | _describe_decision(decision), json)
         if decision.outcome.name not in ("EXECUTED", "FILLED"):
             raise Rejected(
                 f"the outcome is {decision.outcome.name.lower()}",
                 reason=_decode_reason(decision.result),
+                id=sent.id,
                 next_step=f"comity trace 0x{sent.id.hex()}",
             )
+        _emit(_describe_sent(sent) | _describe_decision(decision), json)
 
     _run(loaded, run)
 
@@ -232,6 +233,8 @@ def print_trace(story: "Trace", console: Any = None) -> None:
         place = f" block {stage.block}" if stage.block is not None else ""
         branch = tree.add(f"{mark} [bold]{stage.name}[/bold] · {stage.chain}{place}")
         for name, value in stage.details.items():
+            if value is None or value == b"":
+                continue
             branch.add(f"{name}: {_show_detail(value)}")
     for obstacle in story.obstacles:
         tree.add(f"[yellow]{obstacle.why}[/yellow]\n→ {obstacle.next_step}")

@@ -45,6 +45,7 @@ def emit_error(error: ComityError, as_json: bool) -> None:
             {
                 "error": type(error).__name__,
                 "message": str(error),
+                "values": error.values,
                 "next_step": error.next_step,
                 "exit_code": error.exit_code,
             }

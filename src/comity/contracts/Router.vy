@@ -212,7 +212,8 @@ def _place(
     assert word != 0, "router: unknown lane"
     nonce: uint256 = unsafe_add(word >> lane_module.ACCUMULATOR_BITS, 1)
     assert nonce <= lane_module.MAX_NONCE  # dev: a trillion envelopes
-    assert receiver != empty(bytes32), "router: zero receiver"
+    # An account that the Gate could not read would hold up the runs it is part of.
+    assert unsafe_sub(convert(receiver, uint256), 1) < ADDRESS_MASK, "router: receiver is not an address"
     # A policy of required verifiers alone, the usual one, is well-formed when it names any.
     if unsafe_sub(policy, 1) >= policy_module.MASK:
         assert policy_module._is_wellformed(policy), "router: policy is not well-formed"

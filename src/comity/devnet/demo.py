@@ -65,8 +65,8 @@ class Scenario:
     flags: Flags = Flags.RETRYABLE
     policy: Policy = _MAIN
     lifetime: Seconds = _LIFETIME
-    is_dependent: bool = False
-    """Depends on the first envelope of its lane."""
+    depends_on: str | None = None
+    """Name of the scenario of whose envelopes one, of the same lane, must have executed."""
     is_held: bool = False
     """Must still be undecided when everything that can be decided is."""
     result: Callable[[bytes], bool] = lambda result: not result
@@ -85,7 +85,7 @@ SCENARIOS: Final = (
     Scenario("executed", "guestbook", count=4),
     Scenario("executed, with a reply", "guestbook", payload=b"? how many", result=_is_count),
     Scenario("executed by a Solidity app", "Solidity notebook"),
-    Scenario("dependent on an earlier one", "guestbook", is_dependent=True),
+    Scenario("dependent on an earlier one", "guestbook", depends_on="executed"),
     Scenario("retried until the app opens", LATE_APP, is_held=True),
     Scenario("held until a second verifier signs", "strict guestbook", policy=_BOTH, is_held=True),
     Scenario("failed", "closed guestbook", expected=Outcome.FAILED, flags=Flags(0), result=_says_closed),
@@ -107,6 +107,11 @@ class Progress:
     gas: int = 0
     """Its share of the transaction that decided it."""
     was_held: bool = False
+
+    @property
+    def is_held_back(self) -> bool:
+        """Whether it cannot be decided yet: something is missing, or its deadline has to pass."""
+        return self.scenario.is_held or self.scenario.expected is Outcome.EXPIRED
 
     @property
     def is_expected(self) -> bool:
@@ -184,15 +189,14 @@ async def run_demo(folder: Path, options: DevnetOptions, show: Show, finish: Cal
 async def _play(demo: Demo, watcher: asyncio.Task[None]) -> None:
     demo.say("sending")
     lanes = demo.devnet.client.list_lanes()
-    first_wave = [scenario for scenario in SCENARIOS if not scenario.is_dependent]
-    await asyncio.gather(*(_send(demo, ends, s) for ends in lanes for s in first_wave for _ in range(s.count)))
-    dependent = [scenario for scenario in SCENARIOS if scenario.is_dependent]
-    await asyncio.gather(*(_send(demo, ends, s, depends_on=1) for ends in lanes for s in dependent))
+    for is_dependent in (False, True):
+        wave = [scenario for scenario in SCENARIOS if (scenario.depends_on is not None) == is_dependent]
+        await asyncio.gather(*(_send(demo, ends, s) for ends in lanes for s in wave for _ in range(s.count)))
     demo.say("attestors sign what is final, the relayer delivers what its policy allows")
-    await _wait_until(demo, watcher, lambda entry: entry.scenario.is_held or entry.decision is not None)
+    await _wait_until(demo, watcher, lambda entry: entry.is_held_back or entry.decision is not None)
     for entry in demo.progress.values():
         entry.was_held = entry.decision is None
-    held = sum(entry.was_held for entry in demo.progress.values())
+    held = sum(entry.was_held and entry.scenario.is_held for entry in demo.progress.values())
     demo.say(f"{held} are held: the second verifier's attestors start now, and the closed app opens")
     demo.devnet.start_attestors(RESERVE_SET)
     await asyncio.gather(*(_open_late(demo, chain) for chain in demo.devnet.client.chains.values()))
@@ -234,7 +238,17 @@ async def _open_late(demo: Demo, chain: Chain) -> None:
     await wallet.send(demo.apps[chain.name, LATE_APP], encode_call("set_open(bool)", True))
 
 
-async def _send(demo: Demo, ends: LaneEnds, scenario: Scenario, depends_on: int = 0) -> None:
+def _find_nonce(demo: Demo, ends: LaneEnds, name: str | None) -> int:
+    """An envelope of this lane and scenario; 0 when none is asked for."""
+    nonces = (
+        entry.sent.envelope.nonce
+        for entry in demo.progress.values()
+        if entry.sent.ends.lane == ends.lane and entry.scenario.name == name
+    )
+    return min(nonces, default=0)
+
+
+async def _send(demo: Demo, ends: LaneEnds, scenario: Scenario) -> None:
     message = Message(
         receiver=demo.apps[ends.destination.name, scenario.app],
         payload=scenario.payload,
@@ -243,7 +257,7 @@ async def _send(demo: Demo, ends: LaneEnds, scenario: Scenario, depends_on: int 
         lifetime=scenario.lifetime,
         gas_limit=_GAS,
         flags=scenario.flags,
-        depends_on=depends_on,
+        depends_on=_find_nonce(demo, ends, scenario.depends_on),
         fee=_FEE,
     )
     sent = await demo.devnet.client.send(ends, demo.devnet.sender, message)

@@ -76,12 +76,9 @@ class Deployment:
 
     async def _plan_chain(self, name: str, chain: Chain) -> list[Step]:
         config = chain.config
-        if not config.is_deployed:
-            steps = [Step(config.chain, "create Authority, Gate and Router", State.MISSING)]
-        else:
-            code = await chain.quorum.agree("eth_getCode", config.gate_address, "latest")
-            state = State.DONE if code != "0x" else State.BLOCKED
-            steps = [Step(config.chain, "create Authority, Gate and Router", state)]
+        steps = [Step(config.chain, "create Authority, Gate and Router", await self._find_endpoint_state(chain))]
+        if steps[0].state is State.BLOCKED:
+            return steps
         for index, verifier in enumerate(config.verifiers):
             what = f"verifier {index}: Attestation of the set {verifier.set}"
             if not verifier.address or not config.is_deployed:
@@ -89,6 +86,16 @@ class Deployment:
                 continue
             steps.append(await self._plan_act(chain, what, _encode_register(config.verifier_addresses[index]), index))
         return steps
+
+    async def _find_endpoint_state(self, chain: Chain) -> State:
+        """Blocked: the configuration names addresses where nothing stands, so that it is the one to correct."""
+        config = chain.config
+        if not config.is_deployed:
+            return State.MISSING
+        for address in (config.authority_address, config.gate_address, config.router_address):
+            if await chain.quorum.agree("eth_getCode", address, "latest") == "0x":
+                return State.BLOCKED
+        return State.DONE
 
     async def _plan_act(self, chain: Chain, what: str, act: bytes, index: int) -> Step:
         record = decode_uint(await chain.call(chain.config.gate_address, encode_verifiers(index)))
@@ -104,6 +111,8 @@ class Deployment:
     async def _plan_lane(self, origin: Chain, destination: Chain) -> list[Step]:
         what = f"lane {origin.name}→{destination.name}"
         steps = []
+        if State.BLOCKED in [await self._find_endpoint_state(chain) for chain in (origin, destination)]:
+            return [Step(destination.config.chain, what, State.BLOCKED)]
         for chain, act in self._list_lane_acts(origin, destination):
             end = "outgoing" if chain is origin else "incoming"
             if not (origin.config.is_deployed and destination.config.is_deployed):

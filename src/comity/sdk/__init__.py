@@ -1,1 +1,1 @@
-"""."""
+"""For whoever sends envelopes: a client, traces, wallets and keys."""

@@ -19,6 +19,7 @@ from comity.chain.bindings import (
 )
 from comity.chain.codec import Log, from_hex
 from comity.chain.quorum import fetch_final_number
+from comity.chain.revert import decode_revert
 from comity.core.attestation import AttestationSet, decode_proof
 from comity.core.delivery import Delivery, decode_body
 from comity.core.envelope import Envelope, Flags, compute_id, decode
@@ -164,7 +165,10 @@ class _Tracer:
         to_go = max(0, self.log.block_number - final)
         if to_go:
             self.obstacles.append(
-                Obstacle(f"not final yet on {origin.config.chain}: {to_go} blocks to go under `{rule}`", "wait")
+                Obstacle(
+                    f"not final yet on {origin.config.chain}: {to_go} blocks to go under `{rule}`",
+                    self._again(to_go * origin.config.block_seconds),
+                )
             )
         return Stage("final", origin.config.chain, to_go == 0, final, None, {"rule": str(rule), "blocks_to_go": to_go})
 
@@ -253,6 +257,7 @@ class _Tracer:
                     "receipt": decision.position,
                     "beneficiary": decision.beneficiary[12:],
                     "result": decision.result,
+                    "reason": decode_revert(decision.result) if decision.outcome is Outcome.FAILED else None,
                     "transaction": decision.transaction,
                 },
             )
@@ -275,7 +280,8 @@ class _Tracer:
             return
         if now < self.envelope.deliver_after:
             left = self.envelope.deliver_after - now
-            self.obstacles.append(Obstacle(f"too early: {left} s to go, until {self.envelope.deliver_after}", "wait"))
+            why = f"too early: {left} s to go, until {self.envelope.deliver_after}"
+            self.obstacles.append(Obstacle(why, self._again(left)))
         self._find_missing_signatures(progress)
         await self._find_receiver_obstacles(progress)
         await self._find_lane_obstacles()
@@ -314,13 +320,17 @@ class _Tracer:
         gate = destination.config.gate_address
         state = decode_uint(await destination.call(gate, encode_call("lanes(bytes32)", self.ends.lane)))
         paused = state >> _PAUSED_SHIFT & _MASK_40
-        if paused > await destination.fetch_time():
-            self.obstacles.append(Obstacle(f"a guardian paused the lane until {paused}", "wait"))
+        now = await destination.fetch_time()
+        if paused > now:
+            self.obstacles.append(Obstacle(f"a guardian paused the lane until {paused}", self._again(paused - now)))
         if envelope.depends_on:
             mark = encode_mark(self.ends.lane, envelope.policy, envelope.depends_on)
             if decode_uint(await destination.call(gate, mark)) == 0:
                 why = f"the dependency, nonce {envelope.depends_on} of this lane, is undecided"
                 self.obstacles.append(Obstacle(why, "comity trace <the id of that envelope>"))
+
+    def _again(self, seconds: float) -> str:
+        return f"comity trace 0x{self.id.hex()}, in {seconds:.0f} s or more"
 
     async def _find_hook_obstacle(self) -> None:
         """Try the hook as the Gate would."""

@@ -2,6 +2,7 @@
 
 import os
 import select
+import signal
 import subprocess
 import sys
 import urllib.error
@@ -71,15 +72,20 @@ time.sleep(60)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the kernel ends orphans only on Linux")
-def test_a_node_dies_with_a_parent_that_was_killed():
-    parent = subprocess.Popen([sys.executable, "-c", PARENT], stdout=subprocess.PIPE, text=True)
+def test_a_node_dies_with_a_parent_that_was_killed(tmp_path):
+    # A killed parent cleans nothing up, so its files go where pytest removes them.
+    environment = os.environ | {"TMPDIR": str(tmp_path)}
+    parent = subprocess.Popen([sys.executable, "-c", PARENT], stdout=subprocess.PIPE, text=True, env=environment)
     pid = int(parent.stdout.readline())
     node = os.pidfd_open(pid)
     try:
         parent.kill()
         parent.wait()
         # The descriptor of a process becomes readable when it ends.
-        assert select.select([node], [], [], 10)[0]
+        ended = select.select([node], [], [], 10)[0]
+        if not ended:
+            os.kill(pid, signal.SIGKILL)
+        assert ended
     finally:
         os.close(node)
         parent.stdout.close()

@@ -424,13 +424,15 @@ async def test_a_cancelled_caller_leaves_its_transaction_watched(make, chain, po
     assert await chain.rpc.balance(TO) == 2
 
 
-async def test_a_caller_cancelled_during_the_broadcast_leaves_its_transaction_watched(make, chain):
+async def test_a_caller_cancelled_during_the_broadcast_leaves_its_transaction_watched(make, chain, pool):
+    await pool.hold()
     tasks = []
     submitter = make(on_signed=lambda nonce, raw: tasks[0].cancel())
     tasks.append(asyncio.create_task(submitter.submit(TO, b"", 1)))
     with pytest.raises(asyncio.CancelledError):
         await tasks[0]
     await wait_for(lambda: submitter.in_flight)
+    await pool.mine()
     await wait_for(lambda: not submitter.in_flight)
     assert await chain.rpc.balance(TO) == 1
 

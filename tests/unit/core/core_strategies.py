@@ -65,7 +65,15 @@ def envelopes(draw):
     )
 
 
-receipts = st.builds(Receipt, st.sampled_from(Outcome), st.integers(1, (1 << 40) - 1), bytes32, bytes32, bytes32)
+receipts = st.builds(
+    Receipt,
+    st.integers(1, (1 << 48) - 1),
+    st.sampled_from(Outcome),
+    st.integers(1, (1 << 40) - 1),
+    bytes32,
+    st.binary(min_size=20, max_size=20),
+    bytes32,
+)
 
 addresses = st.binary(min_size=20, max_size=20).filter(any)
 

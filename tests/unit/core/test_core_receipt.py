@@ -11,7 +11,7 @@ from comity.core import envelope, receipt
 from comity.core.receipt import Receipt, decode
 from comity.core.types import Outcome
 
-EXECUTED = Receipt(Outcome.EXECUTED, 1, b"\1" * 32, b"\2" * 32, b"\3" * 32)
+EXECUTED = Receipt(7, Outcome.EXECUTED, 1, b"\1" * 32, b"\2" * 20, b"\3" * 32)
 
 
 @given(receipts)
@@ -50,7 +50,9 @@ def test_no_bytes_are_both_a_receipt_and_an_envelope(fields, sent):
         ({"position": 1 << 40}, receipt.PositionOutOfRange),
         ({"outcome": 6}, receipt.OutcomeUnknown),
         ({"envelope_id": b"\1" * 31}, receipt.ReceiptLengthMismatch),
-        ({"beneficiary": b"\1" * 20}, receipt.ReceiptLengthMismatch),
+        ({"beneficiary": b"\1" * 32}, receipt.ReceiptLengthMismatch),
+        ({"origin": 0}, receipt.OriginOutOfRange),
+        ({"origin": 1 << 48}, receipt.OriginOutOfRange),
         ({"result": b""}, receipt.ReceiptLengthMismatch),
     ],
 )

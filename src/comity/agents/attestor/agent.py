@@ -266,7 +266,10 @@ class Attestor:
         self._store.save_halt(HaltRecord(duty.id, duty.direction, reason, json.dumps(evidence), now))
         self._metrics.halted.labels(duty.name, duty.direction.name.lower()).set(1)
         next_step = "find out whether the chain or the providers changed the past; do not resume with this key before"
-        log.error("lane.halted", lane=duty.name, direction=duty.direction.name, reason=reason, evidence=evidence)
+        direction = duty.direction.name
+        log.error(
+            "lane.halted", lane=duty.name, direction=direction, reason=reason, evidence=evidence, next_step=next_step
+        )
         return Halted(reason, lane=duty.id, next_step=next_step, **evidence)
 
     def _load_highest(self, duty: Duty) -> Held | None:

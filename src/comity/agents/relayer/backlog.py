@@ -30,6 +30,7 @@ class Backlog:
         self._seen = 0
         self._position = 0
         self._turn = 0
+        self._is_in_order = True
         self._in_flight: set[tuple[int, int]] = set()
 
     def hold(self, first: int, last: int) -> None:
@@ -52,6 +53,7 @@ class Backlog:
         """
         self._learn_deadlines()
         urgent = self._find_urgent(now, chain_time)
+        self._is_in_order = False
         if urgent:
             return self._load(now, urgent - 1)
         self._turn += 1
@@ -59,6 +61,7 @@ class Backlog:
             newest = self._load(now, max(self._position, self._seen - WINDOW))
             if newest:
                 return newest
+        self._is_in_order = True
         window = self._load(now, self._position)
         if not window and self._position:
             self._position = 0
@@ -68,8 +71,9 @@ class Backlog:
         return window
 
     def resume_from(self, nonce: int) -> None:
-        """Start the next window here: what came after it in the last one was not used."""
-        self._position = nonce - 1
+        """Start the next window in order here: what came after it in the last one was not used."""
+        if self._is_in_order:
+            self._position = nonce - 1
 
     def forget(self) -> None:
         """Learn everything anew: a reorg took envelopes away."""

@@ -189,8 +189,7 @@ class ReceiptIndex:
                 continue
             _expect_next(event.position, head.nonce)
             result = results.get((log.transaction_hash, event.id), NO_RESULT)
-            entry = Receipt(event.outcome, event.position, event.id, event.beneficiary, result).entry
-            head = _Head(event.position, extend(head.accumulator, entry), log.block_number)
+            head = _Head(event.position, extend(head.accumulator, _build_receipt(event, result).entry), log.block_number)
             rows.append(self._build(event, log, result, head.accumulator))
         fresh = self._store.append_receipts(self.lane, rows) if rows else 0
         self._head = head
@@ -221,6 +220,17 @@ class ReceiptIndex:
             return _Head(0, compute_seed(self.lane, self.direction))
         [last] = self._store.load_receipts(self.lane, position, position)
         return _Head(position, last.accumulator, last.block_number)
+
+
+def _build_receipt(event: Decided, result: Hash32) -> Receipt:
+    return Receipt(
+        origin=event.origin,
+        outcome=event.outcome,
+        position=event.position,
+        envelope_id=event.id,
+        beneficiary=Address(event.beneficiary[12:]),
+        result=result,
+    )
 
 
 def _select(logs: Iterable[Log], contract: Address, *topics: Hash32) -> list[Log]:

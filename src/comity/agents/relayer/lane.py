@@ -99,9 +99,24 @@ class LaneRelay:
         metrics.backlog_envelopes.labels(self.name).set(pending)
         metrics.backlog_age.labels(self.name).set(time.time() - oldest.seen_at if oldest else 0)
 
+    @property
+    def in_flight(self) -> int:
+        """Transactions being rehearsed, sent or waited for."""
+        return len(self._tasks)
+
+    async def drain(self) -> None:
+        """Wait until nothing is in flight."""
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+        self._reap()
+
+    def resume(self) -> None:
+        """End a pause."""
+        self._paused_until = 0.0
+
     async def run(self) -> None:
         """Deliver until cancelled."""
-        self._resume()
+        self._finish_earlier()
         try:
             # Else what others delivered long ago would be rehearsed anew.
             await self._feed.caught_up.wait()
@@ -151,7 +166,7 @@ class LaneRelay:
             selection = select_run(candidates, words, limits)
             if selection is None:
                 if not words and not candidates[0].awaits:
-                    self._jump(candidates[0].nonce)
+                    self._jump(candidates[0].nonce, now)
                     return None
                 self._wait_for_proof(candidates.pop(0), now)
                 continue
@@ -184,11 +199,12 @@ class LaneRelay:
                 found.append(ProvenWord(proven.nonce, proven.word, proofs))
         return found
 
-    def _jump(self, first: int) -> None:
+    def _jump(self, first: int, now: Seconds) -> None:
         """Nothing within reach of the oldest envelope is proved: go on with newer ones, if they are."""
         newer = [] if self._has_jumped else self._proofs.find(first + REACH, MAX_NONCE)
-        self._has_jumped = bool(newer)
-        self._backlog.resume_from(newer[0].nonce - REACH + 1 if newer else first)
+        after = newer[0].nonce - REACH if newer else first - 1
+        self._has_jumped = bool(newer) and bool(self._store.load_pending(self._lane, now, limit=1, after=after))
+        self._backlog.resume_from(after + 1 if self._has_jumped else first)
 
     def _wait_for_proof(self, candidate: Candidate, now: Seconds) -> None:
         cause = "dependency undecided" if candidate.awaits else "policy not satisfied by the proofs at hand"
@@ -328,7 +344,7 @@ class LaneRelay:
 
     # --------------------------------------------------------------------------------------------------- housekeeping
 
-    def _resume(self) -> None:
+    def _finish_earlier(self) -> None:
         """Wait for what an earlier process sent, with its envelopes held back meanwhile."""
         for tx_hash, purpose in self._courier.load_unfinished().items():
             if purpose.lane == self._lane:

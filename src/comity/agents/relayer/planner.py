@@ -10,13 +10,7 @@ from functools import lru_cache
 from typing import Final
 
 from comity.agents.relayer.proofs import ProvenWord
-from comity.core.delivery import (
-    MAX_ENTRIES,
-    MAX_LARGE_ENTRIES,
-    MAX_SMALL_ENVELOPE_BYTES,
-    MAX_SMALL_PROOF_BYTES,
-    MAX_SUFFIX,
-)
+from comity.core.delivery import MAX_ENTRIES, MAX_SUFFIX
 from comity.core.envelope import Envelope, Flags
 from comity.core.policy import is_satisfied
 from comity.core.types import EnvelopeId, Gas, Outcome, Seconds
@@ -51,10 +45,6 @@ class Candidate:
     seen_at: Seconds = _NEVER
     """On this machine's clock."""
 
-    @property
-    def is_large(self) -> bool:
-        return len(self.encoding) > MAX_SMALL_ENVELOPE_BYTES
-
     def is_satisfied(self, verified: int) -> bool:
         """Say whether these verifiers are enough for the sender and for the receiver."""
         return _is_satisfied(self.envelope.policy, verified) and (
@@ -76,7 +66,6 @@ class Selection:
 
     proven: ProvenWord
     chosen: tuple[Candidate, ...]
-    is_large: bool
     gas: Gas
 
     @property
@@ -176,9 +165,8 @@ def select_run(candidates: Sequence[Candidate], words: Sequence[ProvenWord], lim
 
 
 def _find_usable(head: Candidate, words: Sequence[ProvenWord]) -> Iterator[ProvenWord]:
-    entries = MAX_LARGE_ENTRIES if head.is_large else MAX_ENTRIES
     for proven in words:
-        if head.nonce <= proven.nonce < head.nonce + entries + MAX_SUFFIX and head.is_satisfied(proven.verified):
+        if head.nonce <= proven.nonce < head.nonce + MAX_ENTRIES + MAX_SUFFIX and head.is_satisfied(proven.verified):
             yield proven
 
 
@@ -188,17 +176,17 @@ def _rank(selection: Selection) -> tuple[int, int]:
 
 def _fill(candidates: Sequence[Candidate], proven: ProvenWord, limits: Limits) -> Selection | None:
     head = candidates[0]
-    is_large = head.is_large or any(len(proof) > MAX_SMALL_PROOF_BYTES for proof in proven.proofs.values())
-    entries = MAX_LARGE_ENTRIES if is_large else MAX_ENTRIES
-    if proven.nonce >= head.nonce + entries + MAX_SUFFIX:
-        return None
-    spent: int = estimate_gas((), proven.proofs, min(entries + MAX_SUFFIX, proven.nonce - head.nonce + 1))
+    spent: int = estimate_gas((), proven.proofs, proven.nonce - head.nonce + 1)
     chosen: list[Candidate] = []
     taken: set[int] = set()
     for candidate in candidates:
-        if candidate.nonce > proven.nonce or candidate.nonce >= head.nonce + entries or len(chosen) == limits.envelopes:
+        if (
+            candidate.nonce > proven.nonce
+            or candidate.nonce >= head.nonce + MAX_ENTRIES
+            or len(chosen) == limits.envelopes
+        ):
             break
-        if (candidate.is_large and not is_large) or not candidate.is_satisfied(proven.verified):
+        if not candidate.is_satisfied(proven.verified):
             continue
         if candidate.awaits and candidate.awaits not in taken:
             continue
@@ -212,7 +200,7 @@ def _fill(candidates: Sequence[Candidate], proven: ProvenWord, limits: Limits) -
         return None
     slim = ProvenWord(proven.nonce, proven.word, _drop_needless(chosen, proven))
     bare = proven.nonce - head.nonce + 1 - len(chosen)
-    return Selection(slim, tuple(chosen), is_large, estimate_gas(chosen, slim.proofs, bare))
+    return Selection(slim, tuple(chosen), estimate_gas(chosen, slim.proofs, bare))
 
 
 def _drop_needless(chosen: Sequence[Candidate], proven: ProvenWord) -> dict[int, bytes]:

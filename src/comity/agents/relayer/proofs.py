@@ -118,7 +118,8 @@ class ProofDesk:
             return False
         if not at_hand and first != self._asked_from:
             return True
-        return time.monotonic() - self._asked_at > (self._poll_seconds if at_hand else _HASTE_SECONDS)
+        patience = self._poll_seconds if at_hand else min(self._poll_seconds, _HASTE_SECONDS)
+        return time.monotonic() - self._asked_at >= patience
 
     async def fetch(self, first: int) -> None:
         """Fetch what the sources have from nonce `first` on; one that does not answer is passed over."""

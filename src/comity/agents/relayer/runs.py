@@ -49,8 +49,7 @@ class Run:
             entries=entries,
             suffix=tuple(Hash32(row.id) for row in self.rows[offset + end - first + 1 :]),
         )
-        is_large = self.selection.is_large or delivery.is_large
-        return encode_deliver(delivery.before, delivery.beneficiary, encode_body(delivery), large=is_large)
+        return encode_deliver(delivery.before, delivery.beneficiary, encode_body(delivery))
 
 
 def load_run(store: Store, lane: Lane, selection: Selection, beneficiary: Address32) -> Run:
