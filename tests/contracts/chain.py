@@ -70,6 +70,13 @@ class Chain:
         """Answer of a view, or what a transaction would return. Raises: Rejected with its reason."""
         return await self.rpc.eth_call(to, data, sender=sender or self.account, value=value, gas=gas)
 
+    async def simulate(self, to: Address, data: bytes, *, sender: Address, gas: int) -> tuple[bool, list[codec.Log]]:
+        """Whether a transaction with this gas would succeed, and its logs; nothing is changed."""
+        call = {"from": sender, "to": to, "input": data, "gas": hex(gas), "gasPrice": "0x0"}
+        [block] = await self.rpc.call("eth_simulateV1", {"blockStateCalls": [{"calls": [call]}]}, "latest")
+        [outcome] = block["calls"]
+        return outcome["status"] == "0x1", [codec.parse_log(log) for log in outcome["logs"]]
+
     async def act(
         self, to: Address, signature: str, *values: object, sender: Address | None = None
     ) -> TransactionReceipt:

@@ -3,7 +3,7 @@
 A Gate cannot tell a run that a Router made from one that `Sent` makes: tests of the Gate alone send nothing.
 """
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +21,7 @@ from comity.chain.bindings import (
     encode_expire,
     encode_set_policy,
 )
+from comity.chain.codec import Log
 from comity.chain.rpc import TransactionReceipt
 from comity.chain.signer import LocalSigner
 from comity.core.attestation import AttestationSet, compute_digest, encode_proof, pack_signature
@@ -198,7 +199,12 @@ class World:
 
 def decided(receipt: TransactionReceipt) -> list[Decided]:
     """The outcomes that a transaction recorded, in order."""
-    return [decode_decided(log) for log in receipt.logs if log.topics[0] == DECIDED]
+    return decode_all(receipt.logs)
+
+
+def decode_all(logs: Iterable[Log]) -> list[Decided]:
+    """The outcomes among some logs, in order."""
+    return [decode_decided(log) for log in logs if log.topics[0] == DECIDED]
 
 
 def dispatched(receipt: TransactionReceipt) -> bytes:

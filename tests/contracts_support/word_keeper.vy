@@ -2,6 +2,7 @@
 # pragma evm-version prague
 """
 @title WordKeeper
+@license MIT
 @notice For tests: keeps words and snapshots in the slots of Router and Gate, and obeys anybody, also against the protocol.
 """
 

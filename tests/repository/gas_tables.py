@@ -9,7 +9,7 @@ import msgspec
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
 SNAPSHOT = ROOT / "tests" / "gas" / "snapshot.json"
-BLOCK = re.compile(r"(<!-- gas: generated -->\n).*?(\n<!-- gas: end -->)", re.DOTALL)
+BLOCK = re.compile(r"(<!-- gas: generated -->\n)(.*?)(<!-- gas: end -->)", re.DOTALL)
 
 COLUMNS = {
     "dispatch_32": "send",
@@ -39,12 +39,12 @@ def build_tables(figures: Mapping[str, int]) -> str:
     ours = ("**Comity**", *(f"**{figures[name]:,}**" for name in COLUMNS))
     rows = (("gas for one message", *COLUMNS.values()), ("---",) + ("---:",) * len(COLUMNS), ours, *PEERS)
     rest = ", ".join(f"`{name}` {gas:,}" for name, gas in figures.items() if name not in COLUMNS)
-    return "\n".join("| " + " | ".join(row) + " |" for row in rows) + f"\n\nAlso measured: {rest}."
+    return "\n".join("| " + " | ".join(row) + " |" for row in rows) + f"\n\nAlso measured: {rest}.\n"
 
 
 def write() -> None:
     """Put the figures into README.md."""
-    text, count = BLOCK.subn(lambda found: found[1] + build_tables(load_figures()) + found[2], README.read_text())
+    text, count = BLOCK.subn(lambda found: found[1] + build_tables(load_figures()) + found[3], README.read_text())
     assert count == 1
     README.write_text(text)
 

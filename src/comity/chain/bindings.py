@@ -298,6 +298,7 @@ REVERTS: Final[Mapping[str, Revert]] = {
     "gate: malformed run": Revert(Invalid, Branch.HALT),
     "gate: malformed body": Revert(Invalid, Branch.HALT),
     "gate: proofs not ascending": Revert(Invalid, Branch.HALT),
+    "gate: malformed beneficiary": Revert(Invalid, Branch.HALT),
     "gate: unknown lane": Revert(Invalid, Branch.HALT),
     "gate: wrong chain": Revert(Invalid, Branch.HALT),
 }

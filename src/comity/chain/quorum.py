@@ -165,7 +165,13 @@ async def _cast(
 ) -> tuple[tuple[str, Hashable], ComityError | None]:
     """One ballot. A failure's is its kind, so that failures never vote with answers."""
     try:
-        return ("answer", identify(await answer)), None
+        ballot = identify(await answer)
+        try:
+            hash(ballot)
+        except TypeError:
+            # Raw JSON may hold objects where a string belongs.
+            raise Unavailable("a provider gave a malformed answer") from None
+        return ("answer", ballot), None
     except Rejected as error:
         return ("rejected", error.values.get("data") or error.reason), error
     except ComityError as error:

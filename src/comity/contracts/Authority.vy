@@ -191,6 +191,9 @@ def set_default_profile(lane: bytes32, profile: IRouter.Profile):
 
 @external
 def set_guardian(guardian: address, active: bool):
+    """
+    @notice Name a guardian, or dismiss one.
+    """
     delayed_owner._perform(keccak256(slice(msg.data, 0, 68)))
     brake._set_guardian(guardian, active)
 
@@ -209,6 +212,9 @@ def pause(lane: bytes32, duration: uint256):
 
 @external
 def resume(lane: bytes32):
+    """
+    @notice End a pause early; only the time used counts.
+    """
     brake._release(lane)
     extcall GATE.set_paused(lane, block.timestamp)
 
@@ -224,6 +230,9 @@ def suspend(index: uint256, duration: uint256):
 
 @external
 def reinstate(index: uint256):
+    """
+    @notice End a guardian's suspension early; one that evidence caused goes on.
+    """
     brake._release(convert(index, bytes32))
     self._suspend(index, max(block.timestamp, self.evidence_until[index]))
 

@@ -274,6 +274,9 @@ def _refundee(settlement: uint256, sender: address) -> uint256:
 @external
 @view
 def supportsAttribute(selector: bytes4) -> bool:
+    """
+    @notice ERC-7786.
+    """
     return selector in [
         CANCELLABLE, DELIVER_BEFORE, DELIVER_AFTER, RETRY_POLICY, REVERT_BEHAVIOR, DEPENDS_ON, MIN_GAS_LIMIT,
         POLICY, RETURN_POLICY, REFUND_TO, FAILED_SHARE, CALLBACK_GAS,

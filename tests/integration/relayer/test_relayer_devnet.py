@@ -1,6 +1,6 @@
 """The relayer on real contracts: reorgs of either end, poison, missing policies, deadlines."""
 
-from conftest import relaying, wait_until
+from relayer_world import relaying, wait_until
 
 from comity.bench.relay import POLICY, Arena
 from comity.chain.bindings import encode_set_policy

@@ -68,9 +68,7 @@ class Crew:
         return [
             record
             for store in self.stores
-            for record in store.load_attestations(
-                world.lane, direction, min_nonce=0, max_nonce=2**40 - 1, limit=10_000
-            )
+            for record in store.load_attestations(world.lane, direction, min_nonce=0, max_nonce=2**40 - 1, limit=10_000)
         ]
 
 

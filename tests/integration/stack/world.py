@@ -1,10 +1,10 @@
-"""Two real chains with the real contracts, mined by hand: a block comes only with a transaction, or when a test says so.
+"""Two real chains with the real contracts, mined by hand: a block comes with a transaction, or when a test says so.
 
 Everything is deployed anew for each test; nothing sleeps, so a test decides what every agent has seen.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,13 +15,15 @@ from comity.chain.bindings import (
     decode_decided,
     decode_uint,
     encode_call,
+    encode_dispatch,
     encode_set_policy,
     encode_words,
 )
 from comity.chain.codec import from_hex
-from comity.chain.rpc import Rpc, RpcError, TransactionReceipt
+from comity.chain.rpc import Rpc, TransactionReceipt
 from comity.compiler import Artifact, load_artifact
 from comity.config import Config, decode_config
+from comity.core.envelope import Envelope, compute_settlement, compute_terms
 from comity.core.errors import Rejected
 from comity.core.policy import Policy
 from comity.core.types import Address, ChainId, Direction, EnvelopeId, Hash32, Lane, Outcome, Seconds, Word
@@ -42,6 +44,7 @@ FINALIZED_DEPTH: Final = 2
 OWNER, SENDER, RELAYER, GUARDIAN = (derive_signer(role) for role in ("owner", "sender", "relayer", "guardian"))
 GUARDIAN_SECONDS: Final = 3600
 
+_NOBODY: Final = Address(bytes(20))
 _GAS: Final = 12_000_000
 _BALANCE: Final = hex(10_000 * 10**18)
 _POLL_BLOCK_SECONDS: Final = 0.04
@@ -178,6 +181,15 @@ class World:
 
 
 @asynccontextmanager
+async def fork(chain: Chain) -> AsyncIterator[Chain]:
+    """Another node with the same past, whose future is its own."""
+    async with AsyncExitStack() as stack:
+        other = await _start(stack, chain.name)
+        await other.rpc.call("anvil_loadState", await chain.rpc.call("anvil_dumpState"))
+        yield other
+
+
+@asynccontextmanager
 async def build_world(finality: str = "finalized") -> AsyncIterator[World]:
     """Start the chains and deploy everything; all of it ends with the block."""
     async with AsyncExitStack() as stack:
@@ -194,16 +206,14 @@ async def build_world(finality: str = "finalized") -> AsyncIterator[World]:
             for row, each in zip(table["verifiers"], config.list_sets(config.chains[name]), strict=True):
                 verifier = await deploy.deploy_attestation(owner, endpoint.authority, terms, each.attestation_set)
                 row["address"] = "0x" + verifier.hex()
-        await deploy.open_lane(
-            owners[ORIGIN], owners[DESTINATION], endpoints[ORIGIN], endpoints[DESTINATION]
-        )
+        await deploy.open_lane(owners[ORIGIN], owners[DESTINATION], endpoints[ORIGIN], endpoints[DESTINATION])
         config = decode_config(tables, Path("comity.toml"))
         client = await stack.enter_async_context(Client(config))
-        world = World(chains, config, client, Address(b""))
+        world = World(chains, config, client, _NOBODY)
         world.app = await world.deploy_app(load_artifact("Guestbook"), is_open=True)
-        for name in chains:
+        for name, chain in chains.items():
             await world.act("set_guardian(address,bool)", GUARDIAN.address, True, chain=name)
-            await chains[name].mine(_count_blocks_to_finality(finality))
+            await chain.mine(_count_blocks_to_finality(finality))
         yield world
 
 
@@ -240,6 +250,20 @@ def _build_tables(chains: dict[str, Chain], finality: str) -> dict[str, Any]:
             for name, chain in chains.items()
         },
     }
+
+
+def encode_draft(draft: Envelope) -> bytes:
+    """The Router's call that dispatches a draft, whoever sends it."""
+    return encode_dispatch(
+        lane=draft.lane,
+        receiver=draft.receiver,
+        policy=draft.policy,
+        return_policy=draft.return_policy,
+        refund_to=_NOBODY,
+        terms=compute_terms(draft),
+        settlement=compute_settlement(draft),
+        tail=draft.payload,
+    )
 
 
 def _count_blocks_to_finality(finality: str) -> int:

@@ -19,6 +19,7 @@ from comity.agents.relayer.indexer import DispatchIndex, Index, ReceiptIndex
 from comity.agents.relayer.lane import LaneRelay
 from comity.agents.relayer.options import RelayOptions
 from comity.agents.relayer.proofs import ProofSource
+from comity.agents.relayer.providers import FailoverRpc
 from comity.chain.follower import ChainChanged, Cursor, FinalityViolated, Follower
 from comity.chain.quorum import ProviderQuorum
 from comity.chain.signer import TransactionSigner
@@ -100,12 +101,15 @@ class Relayer:
                 self._build_relay(lane, feeds, couriers[lane.record.destination], gates[lane.record.destination])
                 for lane in self._lanes
             ]
-            async with asyncio.TaskGroup() as group:
-                for feed in feeds.values():
-                    group.create_task(self._supervise(f"follow {feed.name}", feed.run))
-                for relay in self._relays:
-                    group.create_task(self._supervise(f"deliver {relay.name}", relay.run))
-                group.create_task(self._observe(couriers))
+            try:
+                async with asyncio.TaskGroup() as group:
+                    for feed in feeds.values():
+                        group.create_task(self._supervise(f"follow {feed.name}", feed.run))
+                    for relay in self._relays:
+                        group.create_task(self._supervise(f"deliver {relay.name}", relay.run))
+                    group.create_task(self._observe(couriers))
+            except BaseExceptionGroup as errors:
+                raise errors.exceptions[0] from None
 
     async def _supervise(self, what: str, work: Callable[[], Awaitable[None]]) -> None:
         """Keep one part going; its outage, or the fall of its chain, stops no other part."""
@@ -159,7 +163,7 @@ class Relayer:
     def _build_courier(self, chain: RelayedChain) -> Courier:
         return Courier(
             self._store,
-            chain.source.providers[0],
+            FailoverRpc(chain.source.providers),
             self._signer,
             chain=chain.id,
             max_fee_per_gas_cap=self._options.max_fee_per_gas,
@@ -167,7 +171,7 @@ class Relayer:
         )
 
     def _build_gate(self, chain: RelayedChain, gate: Address) -> GateView:
-        return GateView(chain.id, gate, chain.source.providers[0], self._signer.address)
+        return GateView(gate, FailoverRpc(chain.source.providers), self._signer.address)
 
     def _build_relay(
         self, lane: RelayedLane, feeds: Mapping[ChainId, ChainFeed], courier: Courier, gate: GateView

@@ -21,10 +21,10 @@ from comity.core.errors import Invalid, NotReady, Rejected, Unavailable
 from comity.core.types import Hash32, Seconds, Word
 
 _TOPICS: Final = ((DISPATCHED, DECIDED, REPLIED, FAILED),)
-_FIRST_STRETCH: Final = 64
+_FIRST_STRETCH: Final = 4
 _LONGEST_STRETCH: Final = 2048
 _MANY_LOGS: Final = 4000
-"""Logs to hold in memory at once, roughly: a stretch with more halves the next one."""
+"""Logs to hold in memory at once, roughly: the next stretch of blocks is sized by what this one held."""
 _ATTEMPTS: Final = 5
 _RETRY_SECONDS: Final = 0.2
 
@@ -129,8 +129,7 @@ class ChainFeed:
             for index in self._apply(logs):
                 await self._repair(index, end)
             start = end + 1
-            self._stretch = max(1, self._stretch // 2) if len(logs) > _MANY_LOGS else 2 * self._stretch
-            self._stretch = min(self._stretch, _LONGEST_STRETCH)
+            self._stretch = min(_LONGEST_STRETCH, max(1, self._stretch * _MANY_LOGS // max(len(logs), _MANY_LOGS // 2)))
         # Nodes drop the state of old blocks; while catching up, the logs of newer ones will tell.
         if event.to_block - event.from_block < RECENT_BLOCKS:
             await self._verify(event.to_block)

@@ -14,7 +14,7 @@ from comity.chain.bindings import decode_uint, encode_policy_of, encode_verifier
 from comity.chain.codec import BlockRef, from_hex, from_quantity
 from comity.chain.rpc import Rpc
 from comity.core.errors import Rejected
-from comity.core.types import Address, ChainId, Gas, Lane, Seconds
+from comity.core.types import Address, Gas, Lane, Seconds
 
 TIERED: Final = (1 << 256) - 1
 """Stands in place of a receiver's policy that depends on a valuation; only a rehearsal can tell."""
@@ -25,7 +25,7 @@ BLOCK_SHARE_PERCENT: Final = 60
 """Of a block's gas, so that a run is included although others want the block too."""
 
 _CACHE_ENTRIES: Final = 4096
-_CACHE_SECONDS: Final = 15.0
+_CACHE_SECONDS: Final = 5.0
 _CLOCK_SECONDS: Final = 1.0
 _DELIVERY_OVERLAP: Final = 30 * 86400
 _U40: Final = (1 << 40) - 1
@@ -75,8 +75,7 @@ class Clock:
 class GateView:
     """One Gate, read through one provider."""
 
-    def __init__(self, chain: ChainId, gate: Address, rpc: Rpc, sender: Address) -> None:
-        self.chain = chain
+    def __init__(self, gate: Address, rpc: Rpc, sender: Address) -> None:
         self.address = gate
         self._rpc = rpc
         self._sender = sender
@@ -102,15 +101,14 @@ class GateView:
     async def fetch_policies(self, lane: Lane, receivers: Iterable[Address]) -> dict[Address, int]:
         """Fetch the policies of receivers: 0 for none, TIERED where it depends on a valuation."""
         keys = [(lane, receiver) for receiver in dict.fromkeys(receivers)]
-        await self._fill(self._policies, keys, lambda key: encode_policy_of(*key))
-        return {receiver: self._policies.find((lane, receiver)) or 0 for _, receiver in keys}
+        found = await self._read(self._policies, keys, lambda key: encode_policy_of(*key))
+        return {receiver: policy for (_, receiver), policy in found.items()}
 
     async def fetch_live(self, indices: Iterable[int]) -> int:
         """Fetch the mask of those verifiers whose acceptance counts for deliveries now."""
-        wanted = list(dict.fromkeys(indices))
-        await self._fill(self._verifiers, wanted, encode_verifiers)
+        records = await self._read(self._verifiers, list(dict.fromkeys(indices)), encode_verifiers)
         now = (await self.fetch_clock()).now
-        return sum(1 << index for index in wanted if _is_live(self._verifiers.find(index) or 0, now))
+        return sum(1 << index for index, record in records.items() if _is_live(record, now))
 
     def forget_verifiers(self) -> None:
         """Ask again next time: the Gate refused one that looked live."""
@@ -126,11 +124,16 @@ class GateView:
         answers = await self._rpc.batch(requests, return_exceptions=True)
         return [_find_reason(answer) for answer in answers]
 
-    async def _fill(self, cache: _Cache[Key], keys: Sequence[Key], encode: Callable[[Key], bytes]) -> None:
-        missing = [key for key in keys if cache.find(key) is None]
+    async def _read(self, cache: _Cache[Key], keys: Sequence[Key], encode: Callable[[Key], bytes]) -> dict[Key, int]:
+        """Read views of one word, from the cache where it is fresh."""
+        cached = {key: cache.find(key) for key in keys}
+        found = {key: value for key, value in cached.items() if value is not None}
+        missing = [key for key in keys if key not in found]
         calls = [("eth_call", (self._to_call(encode(key), None), "latest")) for key in missing]
         for key, answer in zip(missing, await self._rpc.batch(calls), strict=True):
-            cache.put(key, decode_uint(from_hex(answer)))
+            found[key] = decode_uint(from_hex(answer))
+            cache.put(key, found[key])
+        return found
 
     def _to_call(self, data: bytes, gas: Gas | None) -> dict[str, Any]:
         call: dict[str, Any] = {"from": self._sender, "to": self.address, "data": data}

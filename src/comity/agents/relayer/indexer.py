@@ -189,7 +189,9 @@ class ReceiptIndex:
                 continue
             _expect_next(event.position, head.nonce)
             result = results.get((log.transaction_hash, event.id), NO_RESULT)
-            head = _Head(event.position, extend(head.accumulator, _build_receipt(event, result).entry), log.block_number)
+            head = _Head(
+                event.position, extend(head.accumulator, _build_receipt(event, result).entry), log.block_number
+            )
             rows.append(self._build(event, log, result, head.accumulator))
         fresh = self._store.append_receipts(self.lane, rows) if rows else 0
         self._head = head

@@ -24,7 +24,7 @@ from comity.agents.relayer.sieve import Sieve
 from comity.agents.runner import failpoint
 from comity.chain.bindings import Branch, classify_revert, encode_expire
 from comity.core.delivery import MAX_ENTRIES
-from comity.core.errors import ComityError, Invalid, Rejected
+from comity.core.errors import ComityError, Invalid, NotReady, Rejected, Unavailable
 from comity.core.lane import MAX_NONCE
 from comity.core.types import Direction, Gas, Hash32, Seconds
 from comity.store.port import DeliveryState, HaltRecord, LaneRecord, Store
@@ -121,7 +121,13 @@ class LaneRelay:
             # Else what others delivered long ago would be rehearsed anew.
             await self._feed.caught_up.wait()
             while True:
-                if not await self.step():
+                try:
+                    is_busy = await self.step()
+                except (Unavailable, NotReady) as error:
+                    self._note_error("lane.interrupted", error)
+                    self._back_off()
+                    is_busy = False
+                if not is_busy:
                     await self._rest()
         finally:
             for task in self._tasks:
@@ -170,7 +176,11 @@ class LaneRelay:
                     return None
                 self._wait_for_proof(candidates.pop(0), now)
                 continue
-            run = load_run(self._store, self._lane, selection, self._options.beneficiary)
+            try:
+                run = load_run(self._store, self._lane, selection, self._options.beneficiary)
+            except Invalid as error:
+                self._note_error("run.overtaken", error)  # by a reorg, while others were asked
+                return None
             suspects = [each for each in selection.chosen if each.attempts and each.nonce not in probed]
             if not suspects:
                 return run
@@ -235,8 +245,7 @@ class LaneRelay:
             self._failures = 0
         except ComityError as error:
             self._note_error("delivery.failed", error, purpose=purpose.action, first=purpose.first, last=purpose.last)
-            self._failures += 1
-            self._pause(min(0.5 * 2**self._failures, _LONGEST_PAUSE))
+            self._back_off()
         finally:
             self._backlog.release(purpose.first, purpose.last)
             self.wake()
@@ -361,6 +370,10 @@ class LaneRelay:
         due = Seconds(int(time.time()) + wait)
         nonces = [candidate.nonce for candidate in candidates]
         self._store.defer_envelopes(self._lane, nonces, cause, due, costs_attempt=costs_attempt)
+
+    def _back_off(self) -> None:
+        self._failures += 1
+        self._pause(min(0.25 * 2 ** min(self._failures, 16), _LONGEST_PAUSE))
 
     def _pause(self, seconds: float) -> None:
         self._paused_until = time.monotonic() + seconds

@@ -26,7 +26,7 @@ from comity.core.types import Address, Lane, Seconds
 from comity.store.port import DeliveryRecord, DeliveryState, Store
 
 _DEPENDENCY_SECONDS = 3
-_POLICY_SECONDS = 15
+_POLICY_SECONDS = 5
 
 log = structlog.get_logger(__name__)
 

@@ -38,6 +38,9 @@ def __init__(gate: address, is_open: bool):
 
 @external
 def set_open(is_open: bool):
+    """
+    @notice Open or close the book; while it is closed, messages fail.
+    """
     assert msg.sender == self.owner, "guestbook: not the owner"
     self.is_open = is_open
 

@@ -56,6 +56,9 @@ def announce(action: bytes32):
 
 @external
 def withdraw(action: bytes32):
+    """
+    @notice Take back an announcement.
+    """
     assert msg.sender == self.owner, "owner: not the owner"
     self.due[action] = 0
     log Withdrawn(action=action)
@@ -72,6 +75,9 @@ def transfer_ownership(owner: address):
 
 @external
 def accept_ownership():
+    """
+    @notice By the named successor: become the owner.
+    """
     assert msg.sender == self.pending_owner, "owner: not the successor"
     self.owner = msg.sender
     self.pending_owner = empty(address)

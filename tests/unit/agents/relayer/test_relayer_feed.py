@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 from model_gate import GATE, LANE, LANE_RECORD, ROUTER, build_envelope
-from test_relayer_indexer import build_decided, build_dispatched, compute_dispatch_word
+from model_logs import build_decided, build_dispatched, compute_dispatch_word
 
 from comity.agents.relayer import feed as feed_module
 from comity.agents.relayer.feed import ChainFeed

@@ -1,66 +1,24 @@
 """What becomes of logs: each once, in order, from the right contract, and never against the contract's own word."""
 
 import random
-from typing import Any
 
 import pytest
 from eth_abi.abi import encode as abi_encode
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from model_gate import GATE, LANE, LANE_RECORD, NO_BLOCK, ORIGIN, ROUTER, SENDER, build_envelope
+from model_gate import GATE, LANE, LANE_RECORD, ORIGIN, ROUTER, build_envelope
+from model_logs import build_decided, build_dispatched, build_log, build_receipt, compute_dispatch_word
 
 from comity.agents.relayer.indexer import DispatchIndex, LogsMissing, ReceiptIndex, WordMismatch, verify_word
-from comity.chain.bindings import DECIDED, DISPATCHED, FAILED, REPLIED
-from comity.chain.codec import Log
-from comity.core.envelope import Envelope
+from comity.chain.bindings import DISPATCHED, FAILED, REPLIED
 from comity.core.errors import Invalid
 from comity.core.lane import compute_seed, extend, pack_word
-from comity.core.receipt import NO_RESULT, Receipt, compute_result
-from comity.core.types import Address, Direction, EnvelopeId, Hash32, Lane, Outcome, Seconds, Word
+from comity.core.receipt import compute_result
+from comity.core.types import Direction, EnvelopeId, Lane, Outcome, Seconds, Word
 from comity.store.port import DeliveryState, Store
 from comity.store.sqlite import SqliteStore
 
 NOW = Seconds(1000)
-
-
-def build_log(address: Address, topics: list[bytes], data: bytes, *, block: int = 1, index: int = 0) -> Log:
-    return Log(
-        address=address,
-        topics=tuple(Hash32(topic) for topic in topics),
-        data=data,
-        block_number=block,
-        block_hash=NO_BLOCK,
-        transaction_hash=Hash32(block.to_bytes(32, "big")),
-        transaction_index=0,
-        log_index=index,
-    )
-
-
-def build_dispatched(envelope: Envelope, *, address: Address = ROUTER, **fields: Any) -> Log:
-    return build_log(address, [DISPATCHED, envelope.id], envelope.encode(), block=envelope.nonce, **fields)
-
-
-def build_decided(position: int, envelope_id: EnvelopeId, outcome: Outcome, *, origin: int = ORIGIN) -> Log:
-    receipt = origin << 208 | int.from_bytes(SENDER, "big") << 48 | position << 8 | outcome
-    return build_log(GATE, [DECIDED, envelope_id], receipt.to_bytes(32, "big"), block=position, index=1)
-
-
-def compute_dispatch_word(envelopes: list[Envelope]) -> Word:
-    accumulator = compute_seed(LANE, Direction.DISPATCHES)
-    for envelope in envelopes:
-        accumulator = extend(accumulator, envelope.id)
-    return pack_word(len(envelopes), accumulator)
-
-
-def build_receipt(position: int, envelope_id: EnvelopeId, outcome: Outcome, result: Hash32 = NO_RESULT) -> Receipt:
-    return Receipt(
-        origin=ORIGIN,
-        outcome=outcome,
-        position=position,
-        envelope_id=envelope_id,
-        beneficiary=Address(SENDER[12:]),
-        result=result,
-    )
 
 
 @pytest.fixture
