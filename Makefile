@@ -34,7 +34,7 @@ check: setup ## lints, types, direction of imports, contract sizes, gas snapshot
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
-	@$(BIN)/pytest tests/repository
+	@$(BIN)/pytest tests/repository tests/static
 	@$(BIN)/comity bench gas --check
 
 bench: setup ## gas of the hot paths, and the relayer's pace

@@ -39,7 +39,7 @@ class SetConfig(_Table, frozen=True):
     finality: str = "finalized"
     epoch: int = 1
     attestors: list[str] = []
-    """URLs that serve the members' signatures."""
+    """URLs that serve the members' signatures; where there is one for each, in the order of `members`."""
     standby: bool = False
     """Its attestors need not run yet: no fault when they do not answer."""
 
@@ -52,6 +52,13 @@ class SetConfig(_Table, frozen=True):
     def attestation_set(self) -> AttestationSet:
         """The set as the verifier hashes it."""
         return AttestationSet(self.epoch, self.threshold, self.rule.code, self.addresses)
+
+    def find_url(self, member: Address) -> str | None:
+        """Return where a member serves its signatures, if the configuration says so for each."""
+        if len(self.attestors) != len(self.members):
+            return None
+        urls = zip(self.members, self.attestors, strict=True)
+        return next((url for text, url in urls if parse_address(text, "members") == member), None)
 
     @property
     def rule(self) -> FinalityRule:
@@ -134,7 +141,8 @@ class AttestConfig(_Table, frozen=True):
 
     key: str = ""
     """File of its key: hex, or a keystore v3."""
-    listen: str = "127.0.0.1:8547"
+    listen: str = ""
+    """Where to serve, host:port; empty: the loopback port that its set names for it, else 127.0.0.1:8547."""
 
 
 class RelayConfig(_Table, frozen=True):

@@ -1,4 +1,4 @@
-"""Envelopes: the module that Router and Gate share against `comity.core.envelope`, and no two spellings of one envelope."""
+"""Envelopes: the contracts' module against `comity.core.envelope`, and no two spellings of one envelope."""
 
 from dataclasses import replace
 
@@ -18,13 +18,7 @@ from tests.differential.samples import Samples, build_shapes, unhex
 ENVELOPES = 10_000
 READ_BATCH, JUDGE_BATCH = 128, 2048
 
-HEAD_FIELDS = (
-    "nonce",
-    "deliver_after",
-    "deliver_before",
-    "depends_on",
-    "gas_limit",
-)
+HEAD_FIELDS = ("nonce", "deliver_after", "deliver_before", "depends_on", "gas_limit")
 SETTLEMENT_AT, FIXED = 224, 246
 CALLBACK = int(Flags.CALLBACK)
 

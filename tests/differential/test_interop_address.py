@@ -1,4 +1,4 @@
-"""Interoperable addresses: the module against `comity.core.interop_address`, where a contract's accounts are concerned."""
+"""Interoperable addresses: the contracts' module against `comity.core.interop_address`."""
 
 import pytest
 
@@ -20,7 +20,7 @@ async def harness(deploy_harness):
 
 
 def expect(text):
-    """The account that a contract should read, or None: it takes accounts on eip155 chains of up to 6 bytes, not zero."""
+    """What a contract should read: an account, not zero, on an eip155 chain of up to 6 bytes; else None."""
     try:
         address = decode(text)
     except InteropAddressError:

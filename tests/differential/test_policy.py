@@ -115,9 +115,7 @@ async def test_any_word_is_judged_alike(harness, words, counted):
 
 
 @EXAMPLES
-@given(
-    words=st.lists(wellformed_words(), min_size=32, max_size=32), verified=st.lists(masks, min_size=32, max_size=32)
-)
+@given(words=st.lists(wellformed_words(), min_size=32, max_size=32), verified=st.lists(masks, min_size=32, max_size=32))
 async def test_any_policy_is_satisfied_and_implies_alike(harness, words, verified):
     assert all(map(policy.is_wellformed, words))
     sets = verified + [word & MASK for word in words] + [(word | word >> 120) & MASK for word in words]

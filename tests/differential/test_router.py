@@ -1,4 +1,4 @@
-"""The Router's `dispatch`: it gives an envelope the id that Python gives it, and takes none that Python would refuse."""
+"""The Router's `dispatch`: an envelope gets the id that Python gives it, and none is taken that Python would refuse."""
 
 from dataclasses import replace
 
@@ -217,7 +217,7 @@ async def check(sender, cases):
         kinds = "dispatch(bytes32,bytes32,uint256,uint256,uint256,uint256,bytes)"
         values = (sender.lane, receiver, policy, return_policy, terms, settlement, envelope.payload)
         calls.append((envelope.fee, encode_call(kinds, *values)))
-        encoding = build(sender.lane, *values[1:], envelope.fee)
+        encoding = build(values, envelope.fee)
         expected.append(compute_id(encoding) if encoding is not None and is_taken(encoding) else None)
     assert 20 < len([one for one in expected if one]) < len(expected) - 20
     found = await sender.try_all(calls)
@@ -225,8 +225,9 @@ async def check(sender, cases):
     assert different == []
 
 
-def build(lane, receiver, policy, return_policy, terms, settlement, payload, fee):
-    """The bytes that a Router would send, written out as the specification has them; None where it has no place for them."""
+def build(arguments, fee):
+    """The bytes that a Router would send, as the specification has them; None where they have no place for a value."""
+    lane, receiver, policy, return_policy, terms, settlement, payload = arguments
     router_writes = 255 << 248 | U40 << 200 | U32
     if terms & router_writes or settlement >> 208:
         return None

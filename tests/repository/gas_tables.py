@@ -1,4 +1,4 @@
-"""The gas tables of README.md, from the committed figures: `python tests/repository/gas_tables.py` writes them."""
+"""Gas figures of README.md and docs/adr/, from the snapshot; `python tests/repository/gas_tables.py` writes them."""
 
 import re
 from collections.abc import Mapping
@@ -9,7 +9,10 @@ import msgspec
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
 SNAPSHOT = ROOT / "tests" / "gas" / "snapshot.json"
+DECISIONS = sorted((ROOT / "docs" / "adr").glob("*.md"))
 BLOCK = re.compile(r"(<!-- gas: generated -->\n)(.*?)(<!-- gas: end -->)", re.DOTALL)
+FIGURE = re.compile(r"(`((?:dispatch|deliver)_\w+)`(?: is)? )(\d[\d,]*\d)")
+"""`name` is 12,345, or `name` 12,345."""
 
 COLUMNS = {
     "dispatch_32": "send",
@@ -43,10 +46,13 @@ def build_tables(figures: Mapping[str, int]) -> str:
 
 
 def write() -> None:
-    """Put the figures into README.md."""
-    text, count = BLOCK.subn(lambda found: found[1] + build_tables(load_figures()) + found[3], README.read_text())
+    """Put the figures where they are quoted."""
+    figures = load_figures()
+    text, count = BLOCK.subn(lambda found: found[1] + build_tables(figures) + found[3], README.read_text())
     assert count == 1
     README.write_text(text)
+    for page in DECISIONS:
+        page.write_text(FIGURE.sub(lambda found: f"{found[1]}{figures[found[2]]:,}", page.read_text()))
 
 
 if __name__ == "__main__":

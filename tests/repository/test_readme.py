@@ -6,13 +6,13 @@ import sys
 from pathlib import Path
 
 import pytest
-from gas_tables import BLOCK, README, ROOT, build_tables, load_figures
+from gas_tables import BLOCK, DECISIONS, FIGURE, README, ROOT, build_tables, load_figures
 
 from comity.compiler import compile_solidity, compile_vyper
 
 TEXT = README.read_text()
 PAGES = sorted(path for folder in (".", "spec", "docs") for path in (ROOT / folder).glob("*.md"))
-PAGES += sorted((ROOT / "docs" / "adr").glob("*.md"))
+PAGES += DECISIONS
 
 
 def find_programs(language: str) -> list[str]:
@@ -39,6 +39,13 @@ def test_readme_gas_is_that_of_the_snapshot() -> None:
     found = BLOCK.search(TEXT)
     assert found is not None
     assert found[2] == build_tables(load_figures())
+
+
+@pytest.mark.parametrize("page", DECISIONS, ids=lambda page: page.stem)
+def test_figures_of_a_decision_are_those_of_the_snapshot(page: Path) -> None:
+    figures = load_figures()
+    quoted = {name: gas for _, name, gas in FIGURE.findall(page.read_text())}
+    assert quoted == {name: f"{figures[name]:,}" for name in quoted}
 
 
 def test_every_command_of_the_readme_exists() -> None:

@@ -1,6 +1,7 @@
 """The files of the project, and its contracts as the compiler sees them."""
 
 import subprocess
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,7 @@ def list_decorators(function: Any) -> set[str]:
     return {decorator.id for decorator in function.decorator_list if hasattr(decorator, "id")}
 
 
+@cache
 def compile_with(source: Path, *, experimental_codegen: bool) -> tuple[Artifact, dict[str, Any]]:
     """A contract compiled as the package compiles it, but for the code generator; and its layout."""
     bundle = FilesystemInputBundle(list(SEARCH_PATHS))

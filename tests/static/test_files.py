@@ -17,8 +17,12 @@ LONGER = {
     "tests/unit/agents/attestor/test_attestor_faults.py": "the same",
 }
 
-MACHINE_PATH = re.compile(r"(?<![\w.~*$})/-])/(?:work|root|home|opt|mnt|srv|Users)/\w")
-REGISTRY = re.compile(r"\b[\w-]*(?:registry|pypi|pythonhosted|npmjs|artifactory|nexus)[\w.-]*\.(?:org|com|io|net|dev)\b")
+MACHINE_PATH = re.compile(r"(?:(?<=://)|(?<![\w.~*$})/-]))/(?:work|root|home|opt|mnt|srv|Users)/\w")
+OUTSIDE = re.compile(r"\.\./shared\b|(?<!\w)\.(?:library|mirror)/")
+"""Folders that stood beside the project where it was written."""
+REGISTRY = re.compile(
+    r"\b[\w-]*(?:registry|pypi|pythonhosted|npmjs|artifactory|nexus)[\w.-]*\.(?:org|com|io|net|dev)\b"
+)
 URL = re.compile(r"\b(?:https?|wss?)://([^\s/:\"'<>)\]}{`,?#]+)")
 PUBLIC_HOSTS = {
     "docs.soliditylang.org": "the source of a table",
@@ -27,6 +31,7 @@ PUBLIC_HOSTS = {
     "ercs.ethereum.org": "standards",
     "github.com": "where a dependency names its sponsors",
     "json-schema.org": "the identifier of a schema language",
+    "www.textualize.io": "where a picture names the program that drew it",
     "www.w3.org": "the identifier of a file format",
 }
 
@@ -66,11 +71,14 @@ def find(pattern, texts):
 def is_reserved(host):
     """Whether a host is nobody's: this machine, a name without a dot, or one that RFC 2606 keeps for examples."""
     host = host.rpartition("@")[2]
-    return host.startswith("127.") or "." not in host or host.endswith((".example", ".example.com", ".invalid", ".test"))
+    return (
+        host.startswith("127.") or "." not in host or host.endswith((".example", ".example.com", ".invalid", ".test"))
+    )
 
 
 def test_no_file_names_a_machine(texts):
     assert find(MACHINE_PATH, texts) == []
+    assert find(OUTSIDE, texts) == []
 
 
 def test_no_file_names_a_registry(texts):
@@ -89,12 +97,16 @@ def test_no_file_names_the_tools_it_was_written_with(texts):
 
 
 def test_patterns_find_what_they_are_for():
-    for text in ('"/home/someone/x"', "in /root/x", "(/work/main)", "file:///opt/x"):
-        assert MACHINE_PATH.search(text), text
-    for text in ("$(VENV)/work/x", "src/home/x", "./root/x", "~/work/x"):
-        assert not MACHINE_PATH.search(text), text
-    assert REGISTRY.search(".".join(("https://registry", "npmjs", "org/x")))
+    for folder in ("home", "root", "work", "opt"):
+        path = "/".join(("", folder, "x"))
+        for text in (path, f'"{path}"', f"in {path}", f"({path})", f"file://{path}"):
+            assert MACHINE_PATH.search(text), text
+        for text in (f"src{path}", f".{path}", f"~{path}", f"$(VENV){path}", f"/{folder}"):
+            assert not MACHINE_PATH.search(text), text
+    assert OUTSIDE.search("/".join(("..", "shared", "x")))
+    assert REGISTRY.search("https://" + ".".join(("registry", "npmjs", "org")))
     assert not REGISTRY.search("metrics.registry.get_sample_value")
+    assert not is_reserved(".".join(("node", "provider", "com")))
 
 
 def test_files_are_short_or_long_for_a_reason(texts):

@@ -1,4 +1,4 @@
-"""NatSpec: who may be read from a source alone what a contract is, whom it trusts and how it is stopped."""
+"""NatSpec: a source alone says what a contract is, whom it trusts and how it is stopped."""
 
 import re
 

@@ -1,21 +1,22 @@
 """What commands print: data on stdout, the rest on stderr, JSON when asked, colour only where it is welcome."""
 
+import shlex
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from comity.core.errors import ComityError
+from comity.core.errors import ComityError, Unavailable
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from rich.console import Console, RenderableType
     from rich.table import Table
 
 _PLAIN_WIDTH = 160
 """Columns where there is no terminal to ask."""
 
-JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
+JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
 ConfigFlag = Annotated[
     str | None, typer.Option("--config", metavar="FILE", help="Read this comity.toml instead of the nearest one.")
 ]
@@ -30,29 +31,53 @@ def get_console() -> "Console":
     return Console(highlight=False, width=width)
 
 
+def quiet_logs() -> None:
+    """Keep the libraries silent: a command tells by itself what went wrong."""
+    from comity.telemetry import configure_logging
+
+    configure_logging(level="critical")
+
+
 def emit_json(value: Any) -> None:
-    """Print one JSON object: bytes as hex, sets as lists."""
+    """Print one JSON document on a line: bytes as hex, sets as lists."""
     import msgspec
 
     sys.stdout.write(msgspec.json.encode(_to_plain(value)).decode() + "\n")
     sys.stdout.flush()
 
 
-def emit_error(error: ComityError, as_json: bool) -> None:
-    """Say what went wrong and the next command."""
-    if as_json:
+def emit_error(error: ComityError, arguments: Sequence[str] = ()) -> None:
+    """Say what went wrong, with the values that disagreed, and the next command."""
+    step = complete_step(error.next_step or _DEFAULT_STEPS.get(type(error), ""), arguments)
+    if "--json" in arguments:
         emit_json(
             {
                 "error": type(error).__name__,
-                "message": str(error),
+                "message": error.message,
                 "values": error.values,
-                "next_step": error.next_step,
+                "next_step": step or None,
                 "exit_code": error.exit_code,
             }
         )
-    sys.stderr.write(f"error: {error}\n")
-    if error.next_step:
-        sys.stderr.write(f"next:  {error.next_step}\n")
+    lines = [f"error: {error.message}"]
+    width = max(map(len, error.values), default=0)
+    lines += [f"       {name.ljust(width)}  {_show_value(value)}" for name, value in error.values.items()]
+    if step:
+        lines.append(f"next:  {step}")
+    sys.stderr.write("\n".join(lines) + "\n")
+
+
+_DEFAULT_STEPS = {Unavailable: "comity doctor"}
+
+
+def complete_step(step: str, arguments: Sequence[str]) -> str:
+    """Give a suggested command the --config that this one was given."""
+    for place, argument in enumerate(arguments):
+        name, _, inline = argument.partition("=")
+        if name == "--config" and "comity " in step:
+            path = inline or next(iter(arguments[place + 1 :]), "")
+            return f"{step} --config {shlex.quote(path)}"
+    return step
 
 
 def emit_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
@@ -63,7 +88,26 @@ def emit_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[objec
         table.add_column(column, justify="right" if numeric else "left", overflow="fold")
     for row in rows:
         table.add_row(*(show(cell) for cell in row))
-    get_console().print(table)
+    emit(table)
+
+
+def emit_fields(fields: dict[str, Any]) -> None:
+    """Print names and values, one on each line."""
+    width = max(map(len, fields))
+    for name, value in fields.items():
+        get_console().print(f"{name.replace('_', ' ').rjust(width)}  {show(value)}", markup=False, soft_wrap=True)
+
+
+def emit(content: "RenderableType", console: "Console | None" = None) -> None:
+    """Print what rich has laid out; without a terminal, no line ends in spaces."""
+    console = console or get_console()
+    if console.is_terminal:
+        console.print(content)
+        return
+    with console.capture() as capture:
+        console.print(content)
+    console.file.write("\n".join(line.rstrip() for line in capture.get().splitlines()) + "\n")
+    console.file.flush()
 
 
 def build_table(title: str) -> "Table":
@@ -82,13 +126,25 @@ def show(value: object) -> str:
         return "yes" if value else "no"
     if isinstance(value, int):
         return f"{value:,}"
-    return str(value)
+    return "–" if value is None else str(value)
 
 
-def shorten(value: bytes) -> str:
-    """Write the first and last bytes of an id."""
-    text = value.hex()
-    return f"0x{text[:8]}…{text[-6:]}"
+def show_result(result: bytes) -> str:
+    """Write what a receiver replied: in hex, and as the number or text that it looks like."""
+    number = int.from_bytes(result, "big")
+    if len(result) == 32 and number < 1 << 64:
+        return f"{show(result)} ({number:,})"
+    if result and all(32 <= byte < 127 for byte in result):
+        return f"{show(result)} ({result.decode()})"
+    return show(result)
+
+
+def _show_value(value: object) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name}: {_show_value(inner)}" for name, inner in value.items())
+    if isinstance(value, list | tuple | set | frozenset):
+        return ", ".join(map(_show_value, value))
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else show(value)
 
 
 def _to_plain(value: Any) -> Any:

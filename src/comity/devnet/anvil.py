@@ -51,7 +51,10 @@ def find_anvil() -> Path:
 
 
 class Anvil:
-    """One chain. `async with Anvil(…)`, or `start()` and `stop()` from synchronous code."""
+    """One chain. `async with Anvil(…)`, or `start()` and `stop()` from synchronous code.
+
+    Its files lie in a directory of their own, in `folder` or else where the system keeps temporary files.
+    """
 
     def __init__(
         self,
@@ -64,11 +67,13 @@ class Anvil:
         gas_limit: int = DEFAULT_GAS_LIMIT,
         extra_args: Sequence[str] = (),
         ipc: bool = False,
+        folder: Path | None = None,
     ) -> None:
         self.chain_id = chain_id
         self.port = port
         self.process: subprocess.Popen[bytes] | None = None
         self._ipc = ipc
+        self._parent = folder
         self._folder: Path | None = None
         self._fixed_port = port
         self._arguments = [
@@ -100,7 +105,7 @@ class Anvil:
     def start(self) -> Self:
         """Start the node and wait until it answers. Raises: ConfigError, Unavailable."""
         binary = find_anvil()
-        self._folder = Path(tempfile.mkdtemp(prefix="comity-anvil-"))
+        self._folder = Path(tempfile.mkdtemp(prefix="comity-anvil-", dir=self._parent))
         try:
             for _ in range(_PORT_ATTEMPTS):
                 self._launch(binary)

@@ -66,6 +66,22 @@ def derive_key(role: str, index: int = 0) -> bytes:
     return keccak(f"comity development key: {role} {index}".encode())
 
 
+def name_key(set_name: str, index: int) -> str:
+    """Return the file name of a member's key, in a devnet's folder of keys."""
+    return f"{set_name}-attestor-{index}.key"
+
+
+def find_key(loaded: LoadedConfig, member: Address) -> Path | None:
+    """Return the key file of an attestor, if the configuration is a devnet's and it is a member there."""
+    keys = loaded.path.parent / "keys"
+    for set_name, attestation_set in loaded.config.sets.items():
+        for index in range(len(attestation_set.members)):
+            if derive_signer(f"{set_name} attestor", index).address == member:
+                path = keys / name_key(set_name, index)
+                return path if path.is_file() else None
+    return None
+
+
 class Devnet:
     """A running devnet."""
 
@@ -145,7 +161,7 @@ async def run_devnet(options: DevnetOptions, folder: Path, *, agents: bool = Tru
     _make_empty(folder)
     compiling = asyncio.to_thread(load_artifacts, [*deploy.ENDPOINT_CONTRACTS, "Attestation"])
     async with AsyncExitStack() as stack:
-        anvils, _ = await asyncio.gather(_start_chains(stack, options), compiling)
+        anvils, _ = await asyncio.gather(_start_chains(stack, options, folder), compiling)
         tables = await _deploy(options, anvils)
         path = _write_files(folder, tables)
         loaded = LoadedConfig(decode_config(tables, path), path)
@@ -163,7 +179,7 @@ def _make_empty(folder: Path) -> None:
     folder.mkdir(parents=True)
 
 
-async def _start_chains(stack: AsyncExitStack, options: DevnetOptions) -> list[Anvil]:
+async def _start_chains(stack: AsyncExitStack, options: DevnetOptions, folder: Path) -> list[Anvil]:
     now = int(time.time())
     chains = [
         Anvil(
@@ -172,6 +188,8 @@ async def _start_chains(stack: AsyncExitStack, options: DevnetOptions) -> list[A
             # Chains with one genesis time would share their genesis hash.
             timestamp=now - index,
             extra_args=("--mixed-mining",) if options.instant else (),
+            # Killed outright, it leaves files only where the next devnet clears them away.
+            folder=folder,
         )
         for index in range(options.chains)
     ]
@@ -231,13 +249,13 @@ async def _fund(rpc: Rpc) -> None:
 
 
 def _build_tables(options: DevnetOptions, sets: dict[str, tuple[int, int]], anvils: dict[str, Anvil]) -> dict[str, Any]:
-    ports = iter(_find_free_ports(sum(count for count, _ in sets.values()) + 1))
+    ports = iter(_find_free_ports(sum(count for count, _ in sets.values())))
     return {
         "development": True,
         "data": "data",
         "key": "keys/sender.key",
         "owner": {"key": "keys/owner.key", "delay": 0},
-        "attest": {"key": f"keys/{RESERVE_SET}-attestor-0.key", "listen": f"127.0.0.1:{next(ports)}"},
+        "attest": {"key": f"keys/{name_key(RESERVE_SET, 0)}"},
         "relay": {"key": "keys/relayer.key"},
         "sets": {
             name: {
@@ -268,7 +286,7 @@ def _write_files(folder: Path, tables: dict[str, Any]) -> Path:
         save_key(folder / "keys" / f"{role}.key", derive_key(role))
     for name, table in tables["sets"].items():
         for index in range(len(table["members"])):
-            save_key(folder / "keys" / f"{name}-attestor-{index}.key", derive_key(f"{name} attestor", index))
+            save_key(folder / "keys" / name_key(name, index), derive_key(f"{name} attestor", index))
     path = folder / "comity.toml"
     path.write_text(MARK + format_toml(tables))
     return path

@@ -5,7 +5,8 @@ Spec: spec/envelope.md, spec/outcomes.md.
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+import shlex
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Final, Self
@@ -74,16 +75,23 @@ class Chain:
         """The clock of the newest agreed block."""
         return Seconds((await self.quorum.agreed_head()).timestamp)
 
+    def describe_verifiers(self) -> str:
+        """The verifiers by index, as people see them."""
+        return ", ".join(f"{index} {verifier.set}" for index, verifier in enumerate(self.config.verifiers))
+
     async def find_logs(self, address: Address, topics: Sequence[TopicFilter]) -> list[Log]:
-        """Logs of one contract, from the newest range that has any, at least the deployment's own age."""
-        end = (await self.quorum.agreed_head()).number
-        while end >= self.config.start_block:
-            start = max(self.config.start_block, end - _LOG_RANGE + 1)
-            found = await self._fetch_range(address, topics, start, end)
+        """Logs of one contract, from the newest range that has any. Raises: Unavailable."""
+        async for found in self.list_ranges(address, topics, (await self.quorum.agreed_head()).number):
             if found:
                 return found
-            end = start - 1
         return []
+
+    async def list_ranges(self, address: Address, topics: Sequence[TopicFilter], end: int) -> AsyncIterator[list[Log]]:
+        """Logs of one contract up to the block `end`, newest range first. Raises: Unavailable."""
+        while end >= self.config.start_block:
+            start = max(self.config.start_block, end - _LOG_RANGE + 1)
+            yield await self._fetch_range(address, topics, start, end)
+            end = start - 1
 
     async def _fetch_range(self, address: Address, topics: Sequence[TopicFilter], start: int, end: int) -> list[Log]:
         return await self.quorum.vote(lambda rpc: rpc.fetch_logs(address, topics, start, end), tuple)
@@ -275,35 +283,45 @@ class Client:
         )
         word = decode_uint(answer)
         if word == 0:
+            path = f"{ends.origin.name} {ends.destination.name} 0x{receiver.hex()}"
             raise NotReady(
-                "the receiver takes no calls from this lane",
-                next_step=f"comity policy set {ends.origin.name} {ends.destination.name} 0x{receiver.hex()} '<policy>'",
-                lane=ends.lane,
+                "the receiver takes no calls from this lane; its owner can set a policy",
+                next_step=f"comity policy set {path} {shlex.quote(self._suggest_policy(ends.destination))}",
+                lane=ends.name,
                 receiver=receiver,
+                verifiers=ends.destination.describe_verifiers(),
             )
         if word == TIERED:
-            raise NotReady("the receiver has tiers: name the policy yourself", next_step="comity send --policy …")
+            raise NotReady("the receiver has tiers: name the policy yourself", next_step="comity send … --policy '0'")
         return Policy.from_word(word)
+
+    def _suggest_policy(self, chain: Chain) -> str:
+        """All verifiers whose attestors are running: the strictest policy that can be satisfied now."""
+        sets = self.config.list_sets(chain.config)
+        running = [str(index) for index, attestation_set in enumerate(sets) if not attestation_set.standby]
+        return " and ".join(running) or "0"
 
     def mirror_policy(self, ends: LaneEnds, policy: Policy) -> Policy:
         """The policy over the origin's verifiers that names the same attestation sets.
 
-        Raises: ConfigError when the origin has no verifier of one of the sets.
+        Raises: ConfigError when one of the two lacks a verifier.
         """
         there = [verifier.set for verifier in ends.destination.config.verifiers]
         here = [verifier.set for verifier in ends.origin.config.verifiers]
-        try:
-            required, optional = (
-                frozenset(here.index(there[index]) for index in indices)
-                for indices in (policy.required, policy.optional)
-            )
-        except (IndexError, ValueError):
+        named = policy.required | policy.optional
+        if max(named) >= len(there):
+            known = ends.destination.describe_verifiers()
+            raise ConfigError("the policy names a verifier that is not configured", policy=str(policy), known=known)
+        if not {there[index] for index in named} <= set(here):
             raise ConfigError(
                 "no verifier at the origin mirrors this policy",
                 next_step="name the return policy yourself: --return-policy",
                 policy=str(policy),
-                origin=ends.origin.config.chain,
-            ) from None
+                origin=ends.origin.describe_verifiers(),
+            )
+        required, optional = (
+            frozenset(here.index(there[index]) for index in indices) for indices in (policy.required, policy.optional)
+        )
         return Policy(required, optional, policy.threshold)
 
     async def estimate_gas_limit(self, ends: LaneEnds, sender: Address, message: Message) -> Gas:
@@ -329,14 +347,21 @@ class Client:
                     return ends, log
         return None
 
+    async def find_nonce(self, ends: LaneEnds, nonce: int, before: int) -> tuple[EnvelopeId, Envelope] | None:
+        """Find the envelope at a position of a lane, dispatched up to the block `before`."""
+        async for logs in ends.origin.list_ranges(ends.origin.config.router_address, (DISPATCHED,), before):
+            for encoding in (decode_dispatched(log).envelope for log in logs):
+                envelope = decode(encoding)
+                if (envelope.lane, envelope.nonce) == (ends.lane, nonce):
+                    return compute_id(encoding), envelope
+        return None
+
     async def find_decision(self, ends: LaneEnds, envelope_id: EnvelopeId) -> Decision | None:
         """The outcome of an envelope, once its Gate has decided."""
         gate = ends.destination.config.gate_address
         logs = await ends.destination.find_logs(gate, (DECIDED, Hash32(envelope_id)))
-        if not logs:
-            return None
-        decided = decode_decided(logs[0])
-        return await self._build_decision(ends, decided, logs[0])
+        # A call can be given an EXPIRED receipt more than once: the first counts.
+        return await self._build_decision(ends, decode_decided(logs[0]), logs[0]) if logs else None
 
     async def wait(self, sent: Sent, seconds: float) -> Decision:
         """Wait for the outcome. Raises: NotReady when the time is over first."""

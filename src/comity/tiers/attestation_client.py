@@ -8,7 +8,7 @@ Twin: agents/attestor/api.py.
 import asyncio
 from collections.abc import Iterable, Iterator, Sequence
 from types import TracebackType
-from typing import Final, Self
+from typing import ClassVar, Final, Self
 
 import aiohttp
 import msgspec
@@ -62,6 +62,9 @@ _DECODER: Final = msgspec.json.Decoder(AttestationPage)
 
 class AttestationClient:
     """Collects what the members of one verifier's live sets have signed. `urls` are the attestors' base URLs."""
+
+    _failing: ClassVar[set[str]] = set()
+    """Attestors known to be in trouble: a process says so once, not once for each lane and question."""
 
     def __init__(
         self,
@@ -175,12 +178,21 @@ class AttestationClient:
             async with self._session.get(url + path, allow_redirects=False) as response:
                 body = await _read_bounded(response, self._max_answer_bytes)
             if response.status != 200:
-                log.warning("attestor.refused", url=url, status=response.status)
+                self._note_failure(url, f"status {response.status}")
                 return None
-            return _DECODER.decode(body)
+            page = _DECODER.decode(body)
         except (aiohttp.ClientError, TimeoutError, OSError, Invalid, msgspec.MsgspecError, UnicodeDecodeError) as error:
-            log.warning("attestor.failed", url=url, error=error)
+            self._note_failure(url, str(error) or type(error).__name__)
             return None
+        if url in self._failing:
+            self._failing.discard(url)
+            log.info("attestor.recovered", url=url)
+        return page
+
+    def _note_failure(self, url: str, why: str) -> None:
+        if url not in self._failing:
+            self._failing.add(url)
+            log.warning("attestor.failed", url=url, why=why)
 
     def _recover_page(self, url: str, page: AttestationPage, lane: Lane, direction: Direction) -> Iterator[Attestation]:
         for entry in page.attestations[:MAX_PAGE]:

@@ -31,7 +31,7 @@ INVALID = {
 }
 
 
-async def rotate(verifier, members=MEMBERS, threshold=2, finality=FINALITY, overlap=0, sender=None):
+async def rotate(verifier, *, members=MEMBERS, threshold=2, finality=FINALITY, overlap=0, sender=None):
     await verifier.chain.act(verifier.address, ROTATE, members, threshold, finality, overlap, sender=sender)
 
 
@@ -125,8 +125,9 @@ async def test_rotate_must_be_announced_to_the_letter(world):
 @pytest.mark.threat("B3")
 @pytest.mark.threat("B4")
 @pytest.mark.threat("B10")
-@pytest.mark.parametrize(("members", "threshold", "finality", "reason"), INVALID.values(), ids=INVALID)
-async def test_no_set_can_be_adopted_that_is_no_quorum(world, verifier, members, threshold, finality, reason):
+@pytest.mark.parametrize("invalid", INVALID.values(), ids=INVALID)
+async def test_no_set_can_be_adopted_that_is_no_quorum(world, verifier, invalid):
+    members, threshold, finality, reason = invalid
     with refused(reason):
         await create(world, members=members, threshold=threshold, finality=finality)
     with refused(reason):

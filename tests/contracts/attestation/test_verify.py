@@ -1,4 +1,4 @@
-"""`verify`: exactly the signed checkpoints of exactly the current set, by exactly the threshold's number of its members."""
+"""`verify`: exactly the signed checkpoints, of the current set, by exactly the threshold's number of its members."""
 
 from dataclasses import replace
 from itertools import combinations, permutations
@@ -115,22 +115,16 @@ async def test_verify_refuses_a_member_named_absent_who_also_signed(verifier):
 
 
 @pytest.mark.threat("B11")
-async def test_verify_refuses_the_other_signature_of_the_same_key(verifier):
-    """(r, n - s) with the other parity is valid for ecrecover; here only the low s is."""
-    [outsider] = make_signers(1, start=99)
-    assert outsider.address not in verifier.set.members
+async def test_verify_refuses_a_signature_with_the_other_parity(verifier):
     r, s, parity = verifier.sign(verifier.signers[0])
     second = pack_signature(*verifier.sign(verifier.signers[1]))
-    high = pack_unchecked(r, SECP256K1_ORDER - s, 1 - parity)
-    if (SECP256K1_ORDER - s) >> 255 == 0:
-        with refused("attestation: high s"):
-            await verifier.verify(verifier.build([0, 1], signatures=[high, second]))
     with refused(NOT_THE_SET):
         await verifier.verify(verifier.build([0, 1], signatures=[pack_unchecked(r, s, 1 - parity), second]))
 
 
 @pytest.mark.threat("B11")
 async def test_verify_refuses_every_high_s_it_can_express(verifier):
+    """(r, n - s) with the other parity is valid for ecrecover. The form has no room for nearly all of them, either."""
     half = SECP256K1_ORDER // 2
     second = pack_signature(*verifier.sign(verifier.signers[1]))
     for s in (half + 1, (1 << 255) - 1):
@@ -217,10 +211,10 @@ async def test_verify_keeps_signatures_for_development_apart(world):
 @pytest.mark.threat("A4")
 async def test_verify_refuses_proofs_that_are_longer_or_shorter_than_they_say(verifier):
     proof = verifier.build([0, 1])
-    for changed in (proof + b"\0", proof + bytes(64), proof[:-1], proof[:-64], proof[:14] + bytes(20) + proof[14:]):
+    for changed in (proof + b"\0", proof + bytes(64), proof[:14] + bytes(20) + proof[14:]):
         with refused(MALFORMED):
             await verifier.verify(changed)
-    for cut in range(0, 32):
+    for cut in range(len(proof)):
         with pytest.raises(Rejected):
             await verifier.verify(proof[:cut])
 

@@ -70,7 +70,7 @@ class ChaosProxy:
     async def served(self) -> AsyncIterator["ChaosProxy"]:
         application = web.Application(client_max_size=64 * 1024 * 1024)
         application.router.add_post("/", self.answer)
-        runner = web.AppRunner(application, access_log=None, shutdown_timeout=0)
+        runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.05)
         async with aiohttp.ClientSession() as self._session:
             await runner.setup()
             try:

@@ -75,10 +75,6 @@ class Backlog:
         if self._is_in_order:
             self._position = nonce - 1
 
-    def forget(self) -> None:
-        """Learn everything anew: a reorg took envelopes away."""
-        self._deadlines, self._seen, self._position = [], 0, 0
-
     def _load(self, now: Seconds, after: int) -> list[DeliveryRecord]:
         found: list[DeliveryRecord] = []
         while len(found) < WINDOW:
@@ -92,8 +88,6 @@ class Backlog:
     def _learn_deadlines(self) -> None:
         """Note the deadlines of what came since the last look."""
         head = self._store.load_dispatch_head(self._lane)
-        if head < self._seen:
-            self.forget()
         if head == self._seen:
             return
         rows = self._store.load_dispatches(self._lane, self._seen + 1, head)

@@ -108,6 +108,7 @@ class ProofDesk:
         self._pool = ProofPool()
         self._asked_at = 0.0
         self._asked_from = 0
+        self._silent: set[int] = set()
         self.find = self._pool.find
         self.discard = self._pool.discard
 
@@ -132,9 +133,16 @@ class ProofDesk:
         self._asked_at, self._asked_from = time.monotonic(), first
         for index, answer in zip(self.indices, answers, strict=True):
             if isinstance(answer, ComityError):
-                log.warning("proofs.unavailable", lane=self._lane, verifier=index, error=answer)
+                self._note_silence(index, answer)
             elif isinstance(answer, BaseException):
                 raise answer
             else:
+                self._silent.discard(index)
                 for word, proof in answer:
                     self._pool.add(index, word, proof)
+
+    def _note_silence(self, index: int, error: ComityError) -> None:
+        """Say once that a source does not answer, not at every question."""
+        if index not in self._silent:
+            self._silent.add(index)
+            log.warning("proofs.unavailable", lane=self._lane, verifier=index, error=error)

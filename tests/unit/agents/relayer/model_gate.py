@@ -3,6 +3,7 @@
 It stands in for the Gate, for the account that sends to it and for the feed that tells what it decided.
 """
 
+import asyncio
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -10,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from comity.agents.relayer.courier import Purpose
-from comity.agents.relayer.gate import Clock
+from comity.agents.relayer.gate import TIERED, Clock
 from comity.chain.bindings import DELIVER
 from comity.core.delivery import decode_body, is_envelope
 from comity.core.envelope import REFUND_TO_SENDER, Envelope, Flags, decode
@@ -115,14 +116,15 @@ class Attestors:
 
     index: int
     words: list[Word] = field(default_factory=list)
-    closed: bool = False
+    is_corrupt: bool = False
 
     async def fetch(self, lane: Lane, direction: Direction, min_nonce: int) -> list[tuple[Word, bytes]]:
         assert (lane, direction) == (LANE, Direction.DISPATCHES)
-        return [(word, build_proof(self.index, word)) for word in sorted(self.words) if word >> 216 >= min_nonce]
+        words = [word for word in sorted(self.words) if word >> 216 >= min_nonce]
+        return [(word, b"corrupt" if self.is_corrupt else build_proof(self.index, word)) for word in words]
 
     async def close(self) -> None:
-        self.closed = True
+        """Nothing to release."""
 
 
 def build_proof(index: int, word: Word) -> bytes:
@@ -144,12 +146,20 @@ class ModelGate:
     decided: dict[EnvelopeId, Outcome] = field(default_factory=dict)
     executions: Counter[EnvelopeId] = field(default_factory=Counter)
     runs: list[list[int]] = field(default_factory=list)
+    """Nonces that each transaction decided."""
+    carried: list[list[int]] = field(default_factory=list)
+    """Nonces that each transaction carried."""
+    mining: asyncio.Event = field(default_factory=asyncio.Event)
     rehearsals: int = 0
     receipts: list[ReceiptRecord] = field(default_factory=list)
     unseen: list[ReceiptRecord] = field(default_factory=list)
     is_feed_open: bool = True
     address: Address = GATE
     block_number: int = 1
+    _carried: list[int] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.mining.set()
 
     # as GateView
 
@@ -185,6 +195,7 @@ class ModelGate:
         return {}
 
     async def send(self, to: Address, data: bytes, gas: Gas, purpose: Purpose) -> "ModelReceipt":
+        await self.mining.wait()
         self.block_number += 1
         self.execute(data)
         return ModelReceipt(self.block_number, 0)
@@ -201,6 +212,7 @@ class ModelGate:
     def execute(self, data: bytes) -> None:
         """Do what a transaction does, whoever sent it. Raises: Rejected."""
         outcomes = self._run(data)
+        self.carried.append(self._carried)
         self.runs.append([envelope.nonce for envelope, _ in outcomes])
         for envelope, outcome in outcomes:
             self.decided[envelope.id] = outcome
@@ -223,8 +235,9 @@ class ModelGate:
             verified |= 1 << index
         outcomes: list[tuple[Envelope, Outcome]] = []
         cause = ""
-        for entry in filter(is_envelope, delivery.entries):
-            envelope = decode(entry)
+        envelopes = [decode(entry) for entry in delivery.entries if is_envelope(entry)]
+        self._carried = [envelope.nonce for envelope in envelopes]
+        for envelope in envelopes:
             done = {done.nonce for done, outcome in outcomes}
             refusal = self._refuse(envelope, verified, done)
             if refusal is None:
@@ -253,7 +266,8 @@ class ModelGate:
                 return "gate: dependency undecided"
         if not self.policies.get(receiver):
             return "gate: receiver has no policy"
-        if not is_satisfied(self.policies[receiver], verified):
+        policy = self.policies[receiver]
+        if not is_satisfied(FIRST if policy == TIERED else policy, verified):
             return "gate: policy not satisfied"
         if receiver in self.failing:
             return "gate: receiver failed" if envelope.flags & Flags.RETRYABLE else Outcome.FAILED

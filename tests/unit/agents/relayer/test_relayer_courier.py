@@ -155,7 +155,9 @@ async def test_a_transaction_whose_nonce_another_took_is_lost(store: Store, chai
     chain.mined |= foreign.mined
     after = build_courier(store, chain)
     [tx_hash] = after.load_unfinished()
+    arrived = len(chain.arrived)
     assert await after.resume(tx_hash) is None
+    assert len(chain.arrived) == arrived, "it is not offered in vain"
     assert after.load_unfinished() == {}
 
 

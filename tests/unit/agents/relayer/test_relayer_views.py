@@ -159,13 +159,22 @@ async def test_proofs_are_asked_for_only_where_they_could_help() -> None:
     assert desk.is_stale(193, 320), "past the last word at hand"
 
 
+class EndlessSource:
+    """A source with a proof of every word, in pages."""
+
+    async def fetch(self, lane: Lane, direction: Direction, min_nonce: int) -> list[tuple[Word, bytes]]:
+        return [(Word(nonce << 216 | 1), b"proof") for nonce in range(min_nonce, min_nonce + 600)]
+
+    async def close(self) -> None:
+        """Nothing."""
+
+
 async def test_proofs_take_bounded_memory() -> None:
-    source = Attestors(0, [Word(nonce << 216 | 1) for nonce in range(1, POOL_WORDS + 100)])
-    desk = ProofDesk(LANE, {0: source}, poll_seconds=0.0)
-    for first in (1, 500, 900):
+    desk = ProofDesk(LANE, {0: EndlessSource()}, poll_seconds=0.0)
+    for first in range(1, 20_000, 600):
         await desk.fetch(first)
-        assert len(desk.find(1, 1 << 40)) <= 2 * POOL_WORDS
-        assert desk.find(first, first + REACH)
+        assert len(desk.find(1, 1 << 40)) <= POOL_WORDS + 2 * 600
+        assert len(desk.find(first, first + REACH - 1)) == REACH
 
 
 class Provider:
