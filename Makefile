@@ -49,8 +49,8 @@ models: $(ENVIRONMENT) ## check the models of spec/models, and that each broken 
 	@$(call require,gcc,gcc libc6-dev)
 	@$(BIN)/python spec/models/check.py
 
-mutants: setup ## take away the contracts' guards one by one; a test must fail for each
-	@$(BIN)/python tests/mutants/run.py
+mutants: setup ## break the contracts in the ways of tests/mutants; a test must fail for each
+	@$(BIN)/python -m tests.mutants
 
 artifacts: setup ## compile the Solidity examples again, for maintainers
 	@$(BIN)/python -c 'from pathlib import Path; from comity.compiler import CONTRACTS, save_solidity; \

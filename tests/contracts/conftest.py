@@ -2,7 +2,6 @@
 
 import pytest
 
-from tests.contracts.modules import Modules
 from tests.contracts.world import Sent, build_world
 
 
@@ -22,10 +21,3 @@ async def world(_deployed):
 def sent(world):
     """The lane's dispatches; the Gate has seen none."""
     return Sent(world.lane)
-
-
-@pytest.fixture(scope="session")
-async def modules(_deployed):
-    """The contracts' pure modules, open to calls."""
-    chain = _deployed.destination
-    return Modules(chain, await chain.create("Modules"))

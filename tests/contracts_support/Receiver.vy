@@ -68,6 +68,15 @@ def set_call(target: address, calldata: Bytes[4096]):
 
 
 @external
+def relay(delivery: Bytes[4096], then: Bytes[1024]):
+    """
+    @notice Deliver, and make another call of the Gate in the same transaction, when every hook has ended.
+    """
+    raw_call(GATE.address, delivery)
+    self.called, self.answer = raw_call(GATE.address, then, max_outsize=256, revert_on_failure=False)
+
+
+@external
 @payable
 @raw_return
 def receiveMessage(receive_id: bytes32, sender: Bytes[64], payload: Bytes[16384]) -> Bytes[32]:

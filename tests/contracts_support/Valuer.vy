@@ -10,6 +10,8 @@ BURN: constant(uint256) = max_value(uint256) - 1
 SILENT: constant(uint256) = max_value(uint256) - 2
 
 worth: public(uint256)
+# With less gas than this, nothing is worth anything.
+gas_needed: uint256
 # When set, only this envelope of this lane is worth anything.
 lane_wanted: bytes32
 id_wanted: bytes32
@@ -22,6 +24,11 @@ def set_worth(worth: uint256):
 
 
 @external
+def set_gas_needed(least: uint256):
+    self.gas_needed = least
+
+
+@external
 def set_wanted(lane: bytes32, id: bytes32):
     self.lane_wanted = lane
     self.id_wanted = id
@@ -31,6 +38,8 @@ def set_wanted(lane: bytes32, id: bytes32):
 @view
 @raw_return
 def valuation(lane: bytes32, envelope: Bytes[16384]) -> Bytes[32]:
+    if msg.gas < self.gas_needed:
+        return abi_encode(empty(uint256))
     if self.worth == REVERT:
         raise "valuer: no"
     if self.worth == BURN:

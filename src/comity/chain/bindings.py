@@ -47,7 +47,6 @@ _DISPATCH_ARGUMENTS: Final = "(bytes32,bytes32,uint256,uint256,uint256,uint256,b
 DISPATCH: Final = compute_selector("dispatch" + _DISPATCH_ARGUMENTS)
 SEND_MESSAGE: Final = compute_selector("sendMessage(bytes,bytes,bytes[])")
 DELIVER: Final = compute_selector("deliver(uint256,bytes32,bytes)")
-DELIVER_LARGE: Final = compute_selector("deliver_large(uint256,bytes32,bytes)")
 EXPIRE: Final = compute_selector("expire(bytes,bytes32)")
 SNAPSHOT: Final = compute_selector("snapshot(bytes32)")
 WORDS: Final = compute_selector("words(bytes32)")

@@ -1,15 +1,18 @@
 """`comity attest run` and `comity relay run`: one agent in this process until it is told to stop."""
 
 import asyncio
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import urlsplit
 
 import typer
 
-from comity.cli.output import ConfigFlag, JsonFlag, emit_json, get_console
+from comity.cli.output import ConfigFlag, JsonFlag, emit_json
 
 if TYPE_CHECKING:
     from comity.config import LoadedConfig
+    from comity.core.types import Address
 
 attest_app = typer.Typer(help="Attest the words of lanes in final blocks.", no_args_is_help=True)
 relay_app = typer.Typer(help="Deliver and expire envelopes.", no_args_is_help=True)
@@ -17,7 +20,11 @@ relay_app = typer.Typer(help="Deliver and expire envelopes.", no_args_is_help=Tr
 KeyFlag = Annotated[Path | None, typer.Option("--key", metavar="FILE", help="Key file, instead of the configured one.")]
 ListenFlag = Annotated[str | None, typer.Option("--listen", metavar="HOST:PORT", help="Where to serve.")]
 DataFlag = Annotated[Path | None, typer.Option("--data", metavar="FILE", help="The store, instead of the default.")]
-MetricsFlag = Annotated[int | None, typer.Option("--metrics-port", help="Serve Prometheus metrics on loopback.")]
+MetricsFlag = Annotated[
+    int | None, typer.Option("--metrics-port", metavar="PORT", help="Serve Prometheus metrics on loopback.")
+]
+
+_DEFAULT_LISTEN = "127.0.0.1:8547"
 
 
 @attest_app.command("run")
@@ -31,12 +38,13 @@ def attest_run(
     json: JsonFlag = False,
 ) -> None:
     """Sign what is final, and serve the signatures."""
-    from comity.agents.assembly import build_attestor, build_quorum
+    from comity.agents.assembly import build_attestor, build_quorum, find_set
     from comity.sdk.keys import load_signer
 
     loaded = _load(config)
     signer = load_signer(key or loaded.resolve_key(loaded.config.attest.key, "attest.key"))
-    host, port = _split(listen or loaded.config.attest.listen)
+    named = find_set(loaded.config, signer.address)
+    host, port = _split(listen or loaded.config.attest.listen or _find_listen(loaded, named, signer.address))
 
     def build(stack: Any, store: Any, metrics: Any) -> Any:
         quorums = {name: build_quorum(chain) for name, chain in loaded.config.chains.items()}
@@ -44,7 +52,7 @@ def attest_run(
             stack.push_async_callback(quorum.close)
         return build_attestor(loaded.config, quorums, signer, store, metrics, listen=(host, port))
 
-    _announce({"agent": "attestor", "signer": signer.address, "listen": f"{host}:{port}"}, json)
+    _announce({"agent": "attestor", "signer": signer.address, "set": named, "listen": f"{host}:{port}"}, json)
     _run(data or loaded.data / f"attestor-{signer.address.hex()}.sqlite", metrics_port, build)
 
 
@@ -67,7 +75,7 @@ def relay_run(
     def build(_stack: Any, store: Any, metrics: Any) -> Any:
         return build_relayer(loaded.config, signer, store, metrics)
 
-    _announce({"agent": "relayer", "signer": signer.address}, json)
+    _announce({"agent": "relayer", "signer": signer.address, "lanes": len(loaded.config.list_lanes())}, json)
     _run(data or loaded.data / f"relayer-{signer.address.hex()}.sqlite", metrics_port, build)
 
 
@@ -94,17 +102,25 @@ def _run(data: Path, metrics_port: int | None, build: Any) -> None:
 
 
 def _announce(fields: dict[str, Any], as_json: bool) -> None:
+    """Say on stdout what runs; the rest of its life is in the log, on stderr."""
     if as_json:
         emit_json(fields)
-    else:
-        text = " · ".join(f"{name} {'0x' + v.hex() if isinstance(v, bytes) else v}" for name, v in fields.items())
-        get_console().print(text, markup=False)
+        return
+    text = " · ".join(f"{name} {'0x' + v.hex() if isinstance(v, bytes) else v}" for name, v in fields.items())
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
 
 
 def _load(config: str | None) -> "LoadedConfig":
     from comity.config import load_config
 
     return load_config(Path(config) if config else None)
+
+
+def _find_listen(loaded: "LoadedConfig", set_name: str, member: "Address") -> str:
+    """The loopback address that the set names for this member: elsewhere, a proxy may stand before it."""
+    url = urlsplit(loaded.config.sets[set_name].find_url(member) or "")
+    return url.netloc if url.scheme == "http" and url.hostname in ("127.0.0.1", "localhost") else _DEFAULT_LISTEN
 
 
 def _split(listen: str) -> tuple[str, int]:

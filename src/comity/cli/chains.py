@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from comity.cli.output import ConfigFlag, JsonFlag, YesFlag, emit_json, emit_table
+from comity.cli.output import ConfigFlag, JsonFlag, YesFlag, emit_json, emit_table, quiet_logs
 from comity.core.errors import ConfigError, NotReady
 
 if TYPE_CHECKING:
@@ -33,8 +33,9 @@ def deploy(
     from comity.sdk.client import Client
     from comity.sdk.keys import load_signer
 
+    quiet_logs()
     loaded = load_config(Path(config) if config else None)
-    signer = load_signer(loaded.resolve_key(loaded.config.owner.key, "owner.key"))
+    signer = load_signer(loaded.resolve_key(loaded.config.owner.key, "owner.key")) if apply else None
 
     async def run() -> None:
         async with Client(loaded.config) as client:

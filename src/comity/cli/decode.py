@@ -73,12 +73,12 @@ def describe_envelope(encoding: bytes) -> dict[str, Any]:
 
 
 def _decode_deliver(calldata: bytes) -> dict[str, Any]:
-    from comity.chain.bindings import DELIVER, DELIVER_LARGE
+    from comity.chain.bindings import DELIVER
     from comity.core.delivery import decode_body, is_envelope
     from comity.core.lane import unpack_word
     from comity.core.types import Accumulator, Address32
 
-    if calldata[:4] not in (DELIVER, DELIVER_LARGE) or len(calldata) < 132:
+    if calldata[:4] != DELIVER or len(calldata) < 132:
         raise Invalid("not calldata of deliver")
     length = int.from_bytes(calldata[100:132], "big")
     before = Accumulator(int.from_bytes(calldata[4:36], "big"))

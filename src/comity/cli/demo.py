@@ -83,7 +83,7 @@ class _Screen:
 
     async def finish(self, state: "Demo") -> None:
         """Show the results and one whole trace."""
-        from comity.cli.envelopes import print_trace
+        from comity.cli.traces import print_trace
         from comity.devnet.demo import verify_apps
         from comity.sdk.trace import trace
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,10 +12,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from comity.cli.output import JsonFlag, emit_json, emit_table, get_console
+from comity.cli.output import JsonFlag, emit_json, emit_table, get_console, quiet_logs
 from comity.core.errors import ConfigError, Unavailable
 
 if TYPE_CHECKING:
+    from comity.core.types import Address
     from comity.devnet.devnet import Devnet
 
 app = typer.Typer(help="Run a devnet: chains, contracts, attestors and a relayer.", no_args_is_help=True)
@@ -24,10 +26,14 @@ FOLDER: Final = Path(".comity/dev")
 LOG: Final = Path(".comity/dev.log")
 READY_SECONDS: Final = 120
 STOP_SECONDS: Final = 15
+_LOG_LINES: Final = 5
 
-ChainsFlag = Annotated[int, typer.Option("--chains", help="Chains; every ordered pair is a lane.")]
-BlockTimeFlag = Annotated[int, typer.Option("--block-time", min=1, help="Seconds between blocks.")]
+ChainsFlag = Annotated[int, typer.Option("--chains", metavar="N", min=2, max=6, help="Every ordered pair is a lane.")]
+BlockTimeFlag = Annotated[int, typer.Option("--block-time", metavar="SECONDS", min=1, help="Between blocks.")]
 InstantFlag = Annotated[bool, typer.Option("--instant", help="Mine each transaction at once, too.")]
+AgentsFlag = Annotated[
+    bool, typer.Option("--agents/--no-agents", help="Run attestors and relayer, or leave them to you.")
+]
 
 
 @app.command()
@@ -36,61 +42,61 @@ def up(
     chains: ChainsFlag = 3,
     block_time: BlockTimeFlag = 1,
     instant: InstantFlag = False,
+    agents: AgentsFlag = True,
     background: Annotated[bool, typer.Option("--background", help="Return once it runs.")] = False,
     json: JsonFlag = False,
 ) -> None:
-    """Start a devnet; the other commands find its comity.toml by themselves."""
+    """Start a devnet, which the other commands find by themselves."""
     running = load_state()
     if running is not None:
-        raise ConfigError("a devnet runs already", pid=running["pid"], next_step="comity dev down")
+        raise ConfigError("a devnet runs here already", pid=running["pid"], next_step="comity dev down")
     if background:
-        arguments = ["--chains", str(chains), "--block-time", str(block_time), *(["--instant"] if instant else [])]
-        state = _start_in_background(arguments)
-        _emit_state(state, json)
+        arguments = ["--chains", str(chains), "--block-time", str(block_time)]
+        arguments += [*(["--instant"] if instant else []), *([] if agents else ["--no-agents"])]
+        _emit_state(_start_in_background(arguments), json)
         return
     from comity.devnet.devnet import DevnetOptions
     from comity.telemetry import configure_logging
 
     configure_logging()
     options = DevnetOptions(chains=chains, block_seconds=block_time, instant=instant)
-    asyncio.run(_run_in_foreground(options, json))
+    asyncio.run(_run_in_foreground(options, json, agents=agents))
 
 
 @app.command()
 def down(*, json: JsonFlag = False) -> None:
-    """End the devnet that `comity dev up` started, and no other process."""
+    """End the devnet that `dev up` started here, and nothing else."""
     state = load_state()
-    if state is None:
-        _emit_down({"stopped": False}, json, "no devnet runs here")
-        return
-    pid = state["pid"]
-    os.kill(pid, signal.SIGTERM)
-    deadline = time.monotonic() + STOP_SECONDS
-    while _is_same_process(state) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    if _is_same_process(state):
-        # Its chains die with it.
-        os.kill(pid, signal.SIGKILL)
+    if state is not None:
+        _stop(state)
     STATE.unlink(missing_ok=True)
-    _emit_down({"stopped": True, "pid": pid}, json, f"stopped {pid}")
+    # One that was killed could not do it.
+    shutil.rmtree(FOLDER, ignore_errors=True)
+    if json:
+        emit_json({"stopped": state is not None} | ({"pid": state["pid"]} if state else {}))
+    else:
+        get_console().print(f"stopped {state['pid']}" if state else "no devnet runs here", markup=False)
 
 
 @app.command()
 def status(*, json: JsonFlag = False) -> None:
-    """Show whether a devnet runs here, and how far its chains and attestors are."""
+    """Show the devnet's chains and attestors, and how they are."""
     state = load_state()
     if state is None:
         raise Unavailable("no devnet runs here", next_step="comity dev up")
-    from comity.cli.doctor import inspect
+    from comity.cli.doctor import inspect, print_checks
     from comity.config import load_config
 
-    report = asyncio.run(inspect(load_config(Path(state["config"]))))
+    quiet_logs()
+    checks = asyncio.run(inspect(load_config(Path(state["config"]))))
+    is_well = all(row["ok"] for row in checks)
     if json:
-        emit_json({"pid": state["pid"], "config": state["config"], **report})
-        return
-    get_console().print(f"pid {state['pid']} · {state['config']}", markup=False)
-    columns = ("check", "ok", "found")
-    emit_table("", columns, [[row[name] for name in columns] for row in report["checks"]])
+        emit_json({"ok": is_well, **state, "checks": checks})
+    else:
+        _emit_state(state, json)
+        print_checks(checks)
+    if not is_well:
+        raise typer.Exit(Unavailable.exit_code)
 
 
 def load_state() -> dict[str, Any] | None:
@@ -102,6 +108,17 @@ def load_state() -> dict[str, Any] | None:
     except (OSError, msgspec.DecodeError):
         return None
     return state if _is_same_process(state) else None
+
+
+def _stop(state: dict[str, Any]) -> None:
+    pid = state["pid"]
+    os.kill(pid, signal.SIGTERM)
+    deadline = time.monotonic() + STOP_SECONDS
+    while _is_same_process(state) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    if _is_same_process(state):
+        # Its chains die with it.
+        os.kill(pid, signal.SIGKILL)
 
 
 def _is_same_process(state: dict[str, Any]) -> bool:
@@ -117,14 +134,17 @@ def _read_start_time(pid: int) -> str | None:
     return None if fields[0] == "Z" else fields[19]
 
 
-def _save_state(devnet: "Devnet") -> dict[str, Any]:
+def _save_state(devnet: "Devnet", guestbooks: "dict[str, Address]") -> dict[str, Any]:
     import msgspec
 
     state = {
         "pid": os.getpid(),
         "started": _read_start_time(os.getpid()),
         "config": str(devnet.loaded.path),
-        "chains": {name: {"chain": c.chain, "rpc": c.rpc[0]} for name, c in devnet.config.chains.items()},
+        "chains": {
+            name: {"chain": chain.chain, "rpc": chain.rpc[0], "guestbook": "0x" + guestbooks[name].hex()}
+            for name, chain in devnet.config.chains.items()
+        },
     }
     STATE.parent.mkdir(parents=True, exist_ok=True)
     partial = STATE.with_suffix(".partial")
@@ -133,23 +153,42 @@ def _save_state(devnet: "Devnet") -> dict[str, Any]:
     return state
 
 
-async def _run_in_foreground(options: Any, json: bool) -> None:
+async def _run_in_foreground(options: Any, json: bool, *, agents: bool) -> None:
     from comity.devnet.devnet import run_devnet
 
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    async with run_devnet(options, FOLDER.absolute()) as devnet:
-        try:
-            _emit_state(_save_state(devnet), json)
+    try:
+        async with run_devnet(options, FOLDER.absolute(), agents=False) as devnet:
+            guestbooks = await _deploy_guestbooks(devnet)
+            if agents:
+                devnet.start_attestors()
+                devnet.start_relayer()
+            _emit_state(_save_state(devnet, guestbooks), json)
             while not stop.is_set():
                 devnet.check()
                 try:
                     await asyncio.wait_for(stop.wait(), 1.0)
                 except TimeoutError:
                     continue
-        finally:
-            STATE.unlink(missing_ok=True)
+    finally:
+        STATE.unlink(missing_ok=True)
+    shutil.rmtree(FOLDER, ignore_errors=True)
+
+
+async def _deploy_guestbooks(devnet: "Devnet") -> "dict[str, Address]":
+    """A receiver on every chain, so that there is somebody to write to."""
+    from comity.compiler import load_artifacts
+    from comity.core.policy import Policy
+    from comity.devnet.apps import GUESTBOOK, deploy_app
+
+    await asyncio.to_thread(load_artifacts, [GUESTBOOK])
+    chains = devnet.client.chains.values()
+    async with devnet.instant_mining():
+        policy = Policy(required=frozenset({0}))
+        apps = await asyncio.gather(*(deploy_app(devnet, chain, GUESTBOOK, policy) for chain in chains))
+    return dict(zip(devnet.client.chains, apps, strict=True))
 
 
 def _start_in_background(arguments: list[str]) -> dict[str, Any]:
@@ -168,6 +207,8 @@ def _start_in_background(arguments: list[str]) -> dict[str, Any]:
         if state is not None and state["pid"] == process.pid:
             return state
         if process.poll() is not None:
+            said = LOG.read_text(errors="replace").strip().splitlines()[-_LOG_LINES:]
+            sys.stderr.write("\n".join(said) + "\n")
             raise Unavailable("the devnet did not start", next_step=f"read {LOG}", exit_code=process.returncode)
         time.sleep(0.1)
     process.terminate()
@@ -178,13 +219,14 @@ def _emit_state(state: dict[str, Any], json: bool) -> None:
     if json:
         emit_json(state)
         return
-    rows = [[name, chain["chain"], chain["rpc"]] for name, chain in state["chains"].items()]
-    emit_table("devnet", ("name", "chain", "rpc"), rows)
-    get_console().print(f"configuration {state['config']}\nend it with: comity dev down", markup=False)
-
-
-def _emit_down(fields: dict[str, Any], json: bool, text: str) -> None:
-    if json:
-        emit_json(fields)
-    else:
-        get_console().print(text, markup=False)
+    columns = ("chain", "rpc", "guestbook")
+    rows = [[name, *(chain[column] for column in columns)] for name, chain in state["chains"].items()]
+    emit_table("", ("name", *columns), rows)
+    first, second = list(state["chains"])[:2]
+    book = state["chains"][second]["guestbook"]
+    lines = [
+        f"configuration  {os.path.relpath(state['config'])}, found by itself from this folder",
+        f"try it         comity send {first} {second} {book} '? how many' --wait",
+        "end it         comity dev down",
+    ]
+    get_console().print("\n".join(lines), markup=False, soft_wrap=True)

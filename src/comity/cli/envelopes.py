@@ -1,25 +1,37 @@
-"""`comity send`, `trace`, `expire` and `policy`: one envelope's life, and who may be called."""
+"""`comity send` and `comity expire`: the beginning of an envelope's life, and the end that needs nobody's help."""
 
 import asyncio
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from comity.cli.output import ConfigFlag, JsonFlag, emit_json, emit_table, get_console, show
-from comity.core.errors import ConfigError, NotReady, Rejected
+from comity.cli.output import (
+    ConfigFlag,
+    JsonFlag,
+    complete_step,
+    emit_error,
+    emit_fields,
+    emit_json,
+    quiet_logs,
+    show_result,
+    show_time,
+)
+from comity.core.errors import ConfigError, Invalid, NotReady, Rejected
 
 if TYPE_CHECKING:
     from comity.chain.signer import LocalSigner
     from comity.config import LoadedConfig
+    from comity.core.policy import Policy
     from comity.sdk.client import Client, Decision, Sent
-    from comity.sdk.trace import Trace
-
-policy_app = typer.Typer(help="Show or set the policy under which a receiver takes calls.", no_args_is_help=True)
 
 OriginArgument = Annotated[str, typer.Argument(metavar="ORIGIN", help="Chain: name, CAIP-2 id or number.")]
 DestinationArgument = Annotated[str, typer.Argument(metavar="DESTINATION", help="Chain: name, CAIP-2 id or number.")]
 ReceiverArgument = Annotated[str, typer.Argument(metavar="RECEIVER", help="Contract at the destination, 0x….")]
+IdentifierArgument = Annotated[
+    str, typer.Argument(metavar="ID|TX", help="Envelope id, or the transaction that sent it.")
+]
 KeyFlag = Annotated[Path | None, typer.Option("--key", metavar="FILE", help="Key file to sign with.")]
 
 
@@ -28,34 +40,43 @@ def send(
     origin: OriginArgument,
     destination: DestinationArgument,
     receiver: ReceiverArgument,
-    payload: Annotated[str, typer.Argument(help="0x… hex, or text.")] = "",
-    policy: Annotated[str | None, typer.Option(help="Such as '0 and 2 of {1,2,3}'; else the receiver's own.")] = None,
-    return_policy: Annotated[str | None, typer.Option(help="At the origin; else the same attestation sets.")] = None,
-    deadline: Annotated[int, typer.Option(help="Seconds from now until it expires.")] = 86_400,
-    after: Annotated[int, typer.Option(help="Seconds from now before which it is not executed.")] = 0,
-    gas_limit: Annotated[int | None, typer.Option(help="Gas for the receiver; else estimated.")] = None,
-    fee: Annotated[int, typer.Option(help="Wei of the origin's coin for its delivery.")] = 0,
-    depends_on: Annotated[int, typer.Option(help="Nonce of this lane that must have executed first.")] = 0,
+    payload: Annotated[str, typer.Argument(metavar="PAYLOAD", help="0x… hex, or text.")] = "",
+    policy: Annotated[
+        str | None, typer.Option(metavar="POLICY", help="Such as '0 and 2 of {1,2,3}'; else the receiver's own.")
+    ] = None,
+    return_policy: Annotated[
+        str | None, typer.Option(metavar="POLICY", help="At the origin; else the same attestation sets.")
+    ] = None,
+    deadline: Annotated[int, typer.Option(metavar="SECONDS", min=1, help="From now until it expires.")] = 86_400,
+    after: Annotated[int, typer.Option(metavar="SECONDS", min=0, help="From now; not executed before.")] = 0,
+    gas_limit: Annotated[
+        int | None, typer.Option(metavar="GAS", min=1, help="For the receiver; else estimated.")
+    ] = None,
+    fee: Annotated[int, typer.Option(metavar="WEI", min=0, help="Of the origin's coin, for its delivery.")] = 0,
+    depends_on: Annotated[
+        int, typer.Option(metavar="NONCE", min=0, help="Of this lane; it must have executed first.")
+    ] = 0,
     retry: Annotated[bool, typer.Option("--retry/--no-retry", help="A failing receiver is tried again.")] = True,
     cancellable: Annotated[bool, typer.Option("--cancellable", help="Allow its cancellation.")] = False,
     wait: Annotated[bool, typer.Option("--wait", help="Wait for the outcome.")] = False,
-    timeout: Annotated[float, typer.Option(help="Seconds to wait.")] = 120.0,
+    timeout: Annotated[float, typer.Option(metavar="SECONDS", min=0, help="To wait.")] = 120.0,
     key: KeyFlag = None,
     config: ConfigFlag = None,
     json: JsonFlag = False,
 ) -> None:
-    """Send an envelope, and with --wait learn its outcome: exit code 0 executed, 5 failed or expired, 6 undecided."""
+    """Send an envelope, and wait for its outcome.
+
+    With --wait the exit code is 0 for executed, 5 for failed or expired, 6 for still undecided.
+    """
     from comity.core.envelope import Flags
-    from comity.core.policy import Policy
     from comity.core.types import Gas, Seconds, Wei
     from comity.sdk.client import Message
 
-    loaded = _load(config)
     message = Message(
-        receiver=_parse_address(receiver),
+        receiver=parse_address(receiver),
         payload=_parse_payload(payload),
-        policy=Policy.parse(policy) if policy else None,
-        return_policy=Policy.parse(return_policy) if return_policy else None,
+        policy=parse_policy(policy) if policy else None,
+        return_policy=parse_policy(return_policy) if return_policy else None,
         lifetime=Seconds(deadline),
         delay=Seconds(after),
         gas_limit=Gas(gas_limit) if gas_limit is not None else None,
@@ -63,190 +84,91 @@ def send(
         depends_on=depends_on,
         fee=Wei(fee),
     )
+    loaded = load(config)
 
     async def run(client: "Client") -> None:
         ends = client.find_lane(client.find_chain(origin), client.find_chain(destination))
-        sent = await client.send(ends, _load_signer(loaded, key), message)
-        if not wait:
-            _emit(_describe_sent(sent), json)
-            return
-        decision = await client.wait(sent, timeout)
-        if decision.outcome.name not in ("EXECUTED", "FILLED"):
-            raise Rejected(
-                f"the outcome is {decision.outcome.name.lower()}",
-                reason=_decode_reason(decision.result),
-                id=sent.id,
-                next_step=f"comity trace 0x{sent.id.hex()}",
-            )
-        _emit(_describe_sent(sent) | _describe_decision(decision), json)
+        sent = await client.send(ends, read_signer(loaded, key), message)
+        fields = _describe_sent(sent)
+        if not json:
+            emit_fields(fields | {"deliver_before": show_time(sent.envelope.deliver_before)})
+        if wait:
+            await _await_outcome(client, sent, fields, timeout, json)
+        elif json:
+            emit_json(fields)
 
-    _run(loaded, run)
+    run_client(loaded, run)
 
 
-def trace(
-    *,
-    identifier: Annotated[str, typer.Argument(metavar="ID|TX", help="Envelope id, or the transaction that sent it.")],
-    config: ConfigFlag = None,
-    json: JsonFlag = False,
-) -> None:
-    """Tell where an envelope is, stage by stage; when it is stuck, why, and the next command."""
-    from comity.sdk.trace import trace as build_trace
+async def _await_outcome(client: "Client", sent: "Sent", fields: dict[str, Any], seconds: float, json: bool) -> None:
+    """Print the outcome; exit as it was. One JSON document tells all, whatever the outcome."""
+    try:
+        decision = await client.wait(sent, seconds)
+    except NotReady:
+        decision = None
+    outcome = _describe_decision(decision)
+    step = f"comity trace 0x{sent.id.hex()}"
+    if json:
+        step_field = {} if _is_well(decision) else {"next_step": complete_step(step, sys.argv)}
+        emit_json(fields | outcome | step_field)
+    else:
+        emit_fields(_shorten_outcome(outcome))
+    if decision is None:
+        _exit(NotReady(f"still undecided after {seconds:g} s", next_step=step))
+    elif not _is_well(decision):
+        _exit(Rejected(f"the outcome is {outcome['outcome']}", next_step=step))
 
-    named = _parse_hash(identifier)
 
-    async def run(client: "Client") -> None:
-        story = await build_trace(client, named)
-        if json:
-            emit_json(describe_trace(story))
-        else:
-            print_trace(story)
-        if story.outcome is None:
-            raise typer.Exit(NotReady.exit_code)
-
-    _run(_load(config), run)
+def _shorten_outcome(outcome: dict[str, Any]) -> dict[str, Any]:
+    """Leave out what there is not, and a failure's raw data, whose reason is shown."""
+    shown = {name: value for name, value in outcome.items() if value}
+    if "reason" in shown:
+        del shown["result"]
+    elif "result" in shown:
+        shown["result"] = show_result(outcome["result"])
+    return shown or {"outcome": "undecided"}
 
 
 def expire(
-    *,
-    identifier: Annotated[str, typer.Argument(metavar="ID|TX", help="Envelope id, or the transaction that sent it.")],
-    key: KeyFlag = None,
-    config: ConfigFlag = None,
-    json: JsonFlag = False,
+    *, identifier: IdentifierArgument, key: KeyFlag = None, config: ConfigFlag = None, json: JsonFlag = False
 ) -> None:
-    """Give an undecided envelope past its deadline its EXPIRED receipt; it needs no verifier."""
+    """Give an undecided envelope past its deadline its receipt.
+
+    It needs no proof: it works when every verifier is dead.
+    """
     from comity.chain.bindings import decode_dispatched, encode_expire
     from comity.core.types import Address32, Hash32
 
-    named = Hash32(_parse_hash(identifier))
-    loaded = _load(config)
+    named = Hash32(parse_hash(identifier))
+    loaded = load(config)
 
     async def run(client: "Client") -> None:
         found = await client.find_dispatch(named)
         if found is None:
-            raise NotReady("no configured Router dispatched this", id=named)
+            raise NotReady("no configured Router dispatched this", id=named, next_step="comity doctor")
         ends, log = found
         event = decode_dispatched(log)
-        wallet = client.get_wallet(ends.destination, _load_signer(loaded, key))
+        decision = await client.find_decision(ends, event.id)
+        if decision is not None:
+            step = f"comity trace 0x{event.id.hex()}"
+            raise Rejected("it is decided already", reason=decision.outcome.name.lower(), next_step=step)
+        wallet = client.get_wallet(ends.destination, read_signer(loaded, key))
         data = encode_expire(event.envelope, Address32(bytes(32)))
         receipt = await wallet.send(ends.destination.config.gate_address, data)
-        _emit({"id": event.id, "outcome": "expired", "transaction": receipt.transaction_hash}, json)
+        fields = {"id": event.id, "lane": ends.name, "outcome": "expired", "transaction": receipt.transaction_hash}
+        emit_json(fields) if json else emit_fields(fields)
 
-    _run(loaded, run)
-
-
-@policy_app.command("set")
-def policy_set(
-    *,
-    origin: OriginArgument,
-    destination: DestinationArgument,
-    receiver: ReceiverArgument,
-    policy: Annotated[str, typer.Argument(help="Such as '0 and 2 of {1,2,3}'; 'none' takes no calls.")],
-    key: KeyFlag = None,
-    config: ConfigFlag = None,
-    json: JsonFlag = False,
-) -> None:
-    """Set a receiver's policy for the lane from ORIGIN, as the receiver's owner."""
-    from comity.chain.bindings import encode_set_policy
-    from comity.core.policy import Policy
-
-    loaded = _load(config)
-    word = 0 if policy == "none" else Policy.parse(policy).word
-
-    async def run(client: "Client") -> None:
-        ends = client.find_lane(client.find_chain(origin), client.find_chain(destination))
-        wallet = client.get_wallet(ends.destination, _load_signer(loaded, key))
-        data = encode_set_policy(ends.lane, _parse_address(receiver), word)
-        receipt = await wallet.send(ends.destination.config.gate_address, data)
-        _emit({"lane": ends.lane, "policy": policy, "transaction": receipt.transaction_hash}, json)
-
-    _run(loaded, run)
+    run_client(loaded, run)
 
 
-@policy_app.command("show")
-def policy_show(
-    *,
-    receiver: ReceiverArgument,
-    destination: DestinationArgument,
-    config: ConfigFlag = None,
-    json: JsonFlag = False,
-) -> None:
-    """Show a receiver's policy for every lane that ends at DESTINATION."""
-
-    async def run(client: "Client") -> None:
-        rows = await _list_policies(client, destination, _parse_address(receiver))
-        if json:
-            emit_json({"receiver": receiver, "policies": rows})
-        else:
-            columns = ("lane", "policy", "verifiers")
-            emit_table(f"policy of {receiver}", columns, [[row[name] for name in columns] for row in rows])
-
-    _run(_load(config), run)
+def _exit(error: NotReady | Rejected) -> None:
+    """Exit with an error's code, and say it on stderr: stdout has the data already."""
+    emit_error(error, [argument for argument in sys.argv if argument != "--json"])
+    raise typer.Exit(error.exit_code)
 
 
-async def _list_policies(client: "Client", destination: str, receiver: Any) -> list[dict[str, str]]:
-    from comity.chain.bindings import decode_uint, encode_policy_of
-    from comity.core.policy import Policy
-    from comity.sdk.client import TIERED
-
-    target = client.find_chain(destination)
-    names = [f"{index} {verifier.set}" for index, verifier in enumerate(target.config.verifiers)]
-    rows = []
-    for ends in client.list_lanes():
-        if ends.destination.name != target.name:
-            continue
-        word = decode_uint(await target.call(target.config.gate_address, encode_policy_of(ends.lane, receiver)))
-        text = "none: takes no calls" if word == 0 else "tiers" if word == TIERED else str(Policy.from_word(word))
-        rows.append({"lane": ends.name, "policy": text, "verifiers": ", ".join(names)})
-    return rows
-
-
-def describe_trace(story: "Trace") -> dict[str, Any]:
-    """A trace as JSON tells it."""
-    return {
-        "id": story.id,
-        "lane": story.lane,
-        "nonce": story.envelope.nonce,
-        "outcome": story.outcome.name.lower() if story.outcome else None,
-        "stages": [
-            {
-                "name": stage.name,
-                "chain": stage.chain,
-                "done": stage.is_done,
-                "block": stage.block,
-                "time": stage.time,
-                **stage.details,
-            }
-            for stage in story.stages
-        ],
-        "obstacles": [{"why": obstacle.why, "next_step": obstacle.next_step} for obstacle in story.obstacles],
-    }
-
-
-def print_trace(story: "Trace", console: Any = None) -> None:
-    """Print a trace for people."""
-    from rich.tree import Tree
-
-    outcome = story.outcome.name.lower() if story.outcome else "undecided"
-    tree = Tree(f"[bold]envelope 0x{story.id.hex()}[/bold]\n{story.lane} · nonce {story.envelope.nonce} · {outcome}")
-    for stage in story.stages:
-        mark = "[green]✓[/green]" if stage.is_done else "[yellow]…[/yellow]"
-        place = f" block {stage.block}" if stage.block is not None else ""
-        branch = tree.add(f"{mark} [bold]{stage.name}[/bold] · {stage.chain}{place}")
-        for name, value in stage.details.items():
-            if value is None or value == b"":
-                continue
-            branch.add(f"{name}: {_show_detail(value)}")
-    for obstacle in story.obstacles:
-        tree.add(f"[yellow]{obstacle.why}[/yellow]\n→ {obstacle.next_step}")
-    (console or get_console()).print(tree)
-
-
-def _show_detail(value: Any) -> str:
-    if isinstance(value, dict):
-        return ", ".join(f"{name} {_show_detail(inner)}" for name, inner in value.items())
-    if isinstance(value, list):
-        return " ".join(show(inner) for inner in value) or "nobody"
-    return show(value)
+def _is_well(decision: "Decision | None") -> bool:
+    return decision is not None and decision.outcome.name in ("EXECUTED", "FILLED")
 
 
 def _describe_sent(sent: "Sent") -> dict[str, Any]:
@@ -263,44 +185,38 @@ def _describe_sent(sent: "Sent") -> dict[str, Any]:
     }
 
 
-def _describe_decision(decision: "Decision") -> dict[str, Any]:
+def _describe_decision(decision: "Decision | None") -> dict[str, Any]:
+    if decision is None:
+        return {"outcome": None}
+    from comity.chain.revert import decode_revert
+
     return {
         "outcome": decision.outcome.name.lower(),
         "result": decision.result,
+        "reason": decode_revert(decision.result) if decision.outcome.name == "FAILED" else None,
         "receipt": decision.position,
-        "delivered_in": decision.transaction,
-        "delivered_block": decision.block,
+        "decided_in": decision.transaction,
+        "decided_block": decision.block,
     }
 
 
-def _decode_reason(result: bytes) -> str:
-    from comity.chain.revert import decode_revert
-
-    return decode_revert(result)
-
-
-def _emit(fields: dict[str, Any], as_json: bool) -> None:
-    if as_json:
-        emit_json(fields)
-    else:
-        console = get_console()
-        for name, value in fields.items():
-            console.print(f"{name:>16}  {value if isinstance(value, int) else show(value)}", markup=False)
-
-
-def _load(config: str | None) -> "LoadedConfig":
+def load(config: str | None) -> "LoadedConfig":
+    """Load the configuration, with the libraries' logs off. Raises: ConfigError."""
     from comity.config import load_config
 
+    quiet_logs()
     return load_config(Path(config) if config else None)
 
 
-def _load_signer(loaded: "LoadedConfig", key: Path | None) -> "LocalSigner":
+def read_signer(loaded: "LoadedConfig", key: Path | None) -> "LocalSigner":
+    """Load the key that people's commands sign with. Raises: ConfigError."""
     from comity.sdk.keys import load_signer
 
     return load_signer(key or loaded.resolve_key(loaded.config.key, "key"))
 
 
-def _run(loaded: "LoadedConfig", work: Any) -> None:
+def run_client(loaded: "LoadedConfig", work: Any) -> None:
+    """Run with a client of every configured chain."""
     from comity.sdk.client import Client
 
     async def inside() -> None:
@@ -310,13 +226,35 @@ def _run(loaded: "LoadedConfig", work: Any) -> None:
     asyncio.run(inside())
 
 
-def _parse_address(text: str) -> Any:
+def parse_address(text: str) -> Any:
+    """Read an address. Raises: BadParameter."""
     from comity.config import parse_address
 
     try:
         return parse_address(text, "address")
     except ConfigError as error:
         raise typer.BadParameter(str(error)) from None
+
+
+def parse_policy(text: str) -> "Policy":
+    """Read a policy. Raises: BadParameter."""
+    from comity.core.policy import Policy
+
+    try:
+        return Policy.parse(text)
+    except Invalid as error:
+        raise typer.BadParameter(f"a policy is written like '0 and 2 of {{1,2,3}}': {error}") from None
+
+
+def parse_hash(text: str) -> bytes:
+    """Read an id or a transaction's hash. Raises: BadParameter."""
+    try:
+        raw = bytes.fromhex(text.removeprefix("0x"))
+    except ValueError:
+        raw = b""
+    if len(raw) != 32:
+        raise typer.BadParameter(f"an id is 0x and 64 hexadecimal digits, not {text}")
+    return raw
 
 
 def _parse_payload(text: str) -> bytes:
@@ -326,13 +264,3 @@ def _parse_payload(text: str) -> bytes:
         return bytes.fromhex(text[2:])
     except ValueError:
         raise typer.BadParameter("the payload is not hexadecimal") from None
-
-
-def _parse_hash(text: str) -> bytes:
-    try:
-        raw = bytes.fromhex(text.removeprefix("0x"))
-    except ValueError:
-        raw = b""
-    if len(raw) != 32:
-        raise typer.BadParameter(f"an id is 0x and 64 hexadecimal digits, not {text}")
-    return raw

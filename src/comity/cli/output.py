@@ -3,6 +3,7 @@
 import shlex
 import sys
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -60,14 +61,15 @@ def emit_error(error: ComityError, arguments: Sequence[str] = ()) -> None:
             }
         )
     lines = [f"error: {error.message}"]
-    width = max(map(len, error.values), default=0)
-    lines += [f"       {name.ljust(width)}  {_show_value(value)}" for name, value in error.values.items()]
+    values = {name: value for name, value in error.values.items() if value != ""}
+    width = max(map(len, values), default=0)
+    lines += [f"       {name.ljust(width)}  {_show_value(value)}" for name, value in values.items()]
     if step:
         lines.append(f"next:  {step}")
     sys.stderr.write("\n".join(lines) + "\n")
 
 
-_DEFAULT_STEPS = {Unavailable: "comity doctor"}
+_DEFAULT_STEPS: dict[type[ComityError], str] = {Unavailable: "comity doctor"}
 
 
 def complete_step(step: str, arguments: Sequence[str]) -> str:
@@ -95,7 +97,8 @@ def emit_fields(fields: dict[str, Any]) -> None:
     """Print names and values, one on each line."""
     width = max(map(len, fields))
     for name, value in fields.items():
-        get_console().print(f"{name.replace('_', ' ').rjust(width)}  {show(value)}", markup=False, soft_wrap=True)
+        sys.stdout.write(f"{name.replace('_', ' ').rjust(width)}  {_show_value(value)}\n")
+    sys.stdout.flush()
 
 
 def emit(content: "RenderableType", console: "Console | None" = None) -> None:
@@ -127,6 +130,11 @@ def show(value: object) -> str:
     if isinstance(value, int):
         return f"{value:,}"
     return "–" if value is None else str(value)
+
+
+def show_time(seconds: int) -> str:
+    """Write Unix seconds as people read them."""
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def show_result(result: bytes) -> str:

@@ -12,14 +12,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from comity.chain.bindings import DECIDED, decode_decided, decode_uint, encode_call, encode_set_policy
+from comity.chain.bindings import DECIDED, decode_decided, decode_uint, encode_call
 from comity.chain.revert import decode_revert
-from comity.compiler import load_artifact, load_artifacts
+from comity.compiler import load_artifacts
 from comity.core.envelope import Flags
 from comity.core.errors import NotReady
 from comity.core.policy import Policy
 from comity.core.types import Address, EnvelopeId, Gas, Outcome, Seconds, Wei
 from comity.devnet import deploy
+from comity.devnet.apps import deploy_app
 from comity.devnet.devnet import RESERVE_SET, Devnet, DevnetOptions, run_devnet
 from comity.sdk.client import Chain, Decision, LaneEnds, Message, Sent
 
@@ -215,22 +216,9 @@ async def _wait_until(demo: Demo, watcher: asyncio.Task[None], is_reached: Calla
 
 
 async def _deploy_apps(demo: Demo, chain: Chain) -> None:
-    """Create every app on a chain and set its policy for each lane that ends there."""
-    wallet = demo.devnet.client.get_wallet(chain, demo.devnet.sender)
-    gate = chain.config.gate_address
-    creations = (
-        deploy.create(wallet, load_artifact(app.contract), gate=gate, is_open=app.is_open) for app in APPS.values()
-    )
-    for name, address in zip(APPS, await asyncio.gather(*creations), strict=True):
+    deploying = (deploy_app(demo.devnet, chain, app.contract, app.policy, is_open=app.is_open) for app in APPS.values())
+    for name, address in zip(APPS, await asyncio.gather(*deploying), strict=True):
         demo.apps[chain.name, name] = address
-    await asyncio.gather(
-        *(
-            wallet.send(gate, encode_set_policy(ends.lane, demo.apps[chain.name, name], app.policy.word))
-            for ends in demo.devnet.client.list_lanes()
-            for name, app in APPS.items()
-            if ends.destination is chain and app.policy is not None
-        )
-    )
 
 
 async def _open_late(demo: Demo, chain: Chain) -> None:

@@ -45,9 +45,9 @@ class Step:
 
 
 class Deployment:
-    """The configured chains, seen by their owner."""
+    """The configured chains, seen by their owner; without the owner's key, `plan` is all it can do."""
 
-    def __init__(self, loaded: LoadedConfig, client: Client, signer: LocalSigner) -> None:
+    def __init__(self, loaded: LoadedConfig, client: Client, signer: LocalSigner | None = None) -> None:
         self.loaded = loaded
         self.client = client
         self._signer = signer
@@ -164,7 +164,7 @@ class Deployment:
     async def _perform(self, chain: Chain, act: bytes) -> None:
         """Announce an owner's act, or perform it when its delay is over."""
         wallet, authority = self._get_wallet(chain), chain.config.authority_address
-        if self._terms.delay:
+        if self._delay:
             due = await self._fetch_due(chain, act)
             if not due:
                 await wallet.send(authority, encode_call("announce(bytes32)", keccak(act)))
@@ -174,17 +174,26 @@ class Deployment:
         await wallet.send(authority, act)
 
     async def _fetch_due(self, chain: Chain, act: bytes) -> int:
-        if not self._terms.delay:
+        if not self._delay:
             return 0
         return decode_uint(await chain.call(chain.config.authority_address, encode_call("due(bytes32)", keccak(act))))
 
     @property
+    def _delay(self) -> Seconds:
+        return Seconds(self.client.config.owner.delay)
+
+    @property
+    def _owner(self) -> LocalSigner:
+        if self._signer is None:
+            raise ConfigError("deploying needs the owner's key", next_step="set owner.key to the key's file")
+        return self._signer
+
+    @property
     def _terms(self) -> deploy.Terms:
-        config = self.client.config
-        return deploy.Terms(self._signer.address, Seconds(config.owner.delay), config.development)
+        return deploy.Terms(self._owner.address, self._delay, self.client.config.development)
 
     def _get_wallet(self, chain: Chain) -> Wallet:
-        return self.client.get_wallet(chain, self._signer)
+        return self.client.get_wallet(chain, self._owner)
 
     async def _reload(self) -> None:
         self.loaded = self.loaded.reload()

@@ -221,7 +221,7 @@ async def _describe_missing(
         f"verifier {entry.index} ({entry.name}) has {len(entry.signers)} of {entry.set.threshold} signatures; "
         f"needed by {policies}"
     )
-    if entry.error:
+    if entry.error and not config.attestors:
         lines.append(entry.error)
     return Obstacle("\n".join([head, *lines]), tuple(steps or [case.look_again(case.ends.origin.config.block_seconds)]))
 
@@ -254,9 +254,12 @@ async def _find_verifier_obstacles(case: Case, progress: Sequence[SetProgress], 
 async def _find_receiver_obstacles(case: Case) -> list[Obstacle]:
     if (await case.fetch_policies())["receiver"] != 0:
         return []
+    destination = case.ends.destination
+    if await destination.quorum.agree("eth_getCode", case.receiver, "latest") == "0x":
+        why = f"nothing stands at the receiver 0x{case.receiver.hex()} on {destination.config.chain}"
+        return [Obstacle(f"{why}; correct the address", (f"comity send {_name_ends(case)} <the receiver> …",))]
     policy = shlex.quote(str(Policy.from_word(case.envelope.policy)))
-    ends = f"{case.ends.origin.name} {case.ends.destination.name}"
-    step = f"comity policy set {ends} 0x{case.receiver.hex()} {policy}"
+    step = f"comity policy set {_name_ends(case)} 0x{case.receiver.hex()} {policy}"
     return [Obstacle("the receiver has no policy for this lane, so it takes no calls; its owner can set one", (step,))]
 
 
@@ -316,6 +319,10 @@ async def _find_hook_obstacle(case: Case) -> list[Obstacle]:
     else:
         fate = "delivery will record FAILED"
     return [Obstacle(f"the receiver 0x{receiver.hex()} {said}\n{fate}", (case.look_again(),))]
+
+
+def _name_ends(case: Case) -> str:
+    return f"{case.ends.origin.name} {case.ends.destination.name}"
 
 
 def _mask(policy: int) -> int:

@@ -133,8 +133,9 @@ class _Tracer:
 
     def _build_attested(self, progress: Sequence[SetProgress]) -> Stage:
         verified = sum(1 << entry.index for entry in progress if entry.is_complete)
-        details = {
-            f"verifier {entry.index}": {
+        verifiers = [
+            {
+                "index": entry.index,
                 "set": entry.name,
                 "signed": len(entry.signers),
                 "threshold": entry.set.threshold,
@@ -143,9 +144,10 @@ class _Tracer:
                 "missing": list(entry.missing),
             }
             for entry in progress
-        }
+        ]
         is_done = is_satisfied(self.envelope.policy, verified)
-        return Stage("attested", self.ends.destination.config.chain, is_done, None, None, details)
+        chain = self.ends.destination.config.chain
+        return Stage("attested", chain, is_done, None, None, {"verifiers": verifiers})
 
     async def _build_decided(self, decision: Decision) -> list[Stage]:
         destination = self.ends.destination
@@ -172,12 +174,18 @@ class _Tracer:
         return [*stages, Stage("decided", chain, True, decision.block, time, details)]
 
     def _describe_proofs(self, delivery: Delivery) -> dict[str, Any]:
-        verifiers = self.ends.destination.config.verifiers
-        details = {}
-        for index, proof in sorted(delivery.proofs.items()):
-            name = verifiers[index].set if index < len(verifiers) else "unknown here"
-            details[f"verifier {index}"] = {"set": name, "proof_bytes": len(proof), **_describe_proof(proof)}
-        return details
+        sets = [verifier.set for verifier in self.ends.destination.config.verifiers]
+        return {
+            "verifiers": [
+                {
+                    "index": index,
+                    "set": sets[index] if index < len(sets) else None,
+                    "proof_bytes": len(proof),
+                    **_describe_proof(proof),
+                }
+                for index, proof in sorted(delivery.proofs.items())
+            ]
+        }
 
 
 async def _fetch_time(chain: Chain, number: int) -> int:

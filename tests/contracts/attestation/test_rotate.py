@@ -85,6 +85,16 @@ async def test_rotate_twice_does_not_bring_the_first_set_back(world, verifier):
         await verifier.verify(old)
 
 
+async def test_rotate_for_a_lost_key_ends_every_older_set(world, verifier):
+    old = verifier.build([0, 1])
+    await rotate(verifier, overlap=7 * DAY)
+    await verifier.verify(old)
+    await rotate(verifier, members=MANY[:4], overlap=0)
+    await world.destination.warp(GENESIS + 1)
+    with refused("attestation: set expired"):
+        await verifier.verify(old)
+
+
 async def test_the_same_members_sign_anew_for_each_epoch(verifier):
     """A signature made for the old epoch counts for no later one, though the members are the same."""
     members = list(verifier.set.members)

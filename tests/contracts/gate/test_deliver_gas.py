@@ -40,7 +40,7 @@ async def find_hook_gas(world, receiver, delivery):
 @pytest.mark.threat("C16")
 @pytest.mark.threat("C18")
 @pytest.mark.parametrize("size", [0, 1024], ids=["no payload", "largest payload"])
-@pytest.mark.parametrize("gas_limit", [200_000, 3_000_000])
+@pytest.mark.parametrize("gas_limit", [200_000, 3_000_000, 20_000_000])
 async def test_deliver_gives_the_whole_gas_limit_or_touches_nothing(world, sent, gas_limit, size):
     receiver = await world.deploy_receiver()
     sent.add(receiver, gas_limit=gas_limit, payload=b"\xff" * size)
@@ -132,7 +132,9 @@ async def test_deliver_never_fails_the_second_of_a_run_for_want_of_gas(world, se
 
 @pytest.mark.threat("C16")
 async def test_deliver_never_picks_a_lower_tier_for_want_of_gas(world, sent):
+    """Not even of a receiver that values everything at nothing when it has less gas than the Gate promises."""
     valuer = await world.destination.create("Valuer")
+    await world.destination.act(valuer, "set_gas_needed(uint256)", 97_500)
     tiers = [(0, POLICY), (10, policy_of([FIRST, SECOND]))]
     await world.destination.act(
         world.target.gate, "set_tiers(bytes32,address,(uint256,uint256)[])", world.lane, valuer, tiers, sender=valuer

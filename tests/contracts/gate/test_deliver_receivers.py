@@ -235,6 +235,19 @@ async def test_reply_of_one_receiver_is_refused_in_the_hook_of_the_next(world, s
     assert [log.topics[1] for log in receipt.logs if log.topics[0] == REPLIED] == [decided(receipt)[0].id]
 
 
+@pytest.mark.parametrize("signature", ["reply(bytes)", "context()"])
+async def test_reply_and_context_are_closed_when_the_run_has_ended(world, sent, signature):
+    """To a receiver that is its own relayer, too, in the same transaction."""
+    receiver = await world.deploy_receiver()
+    sent.add(receiver)
+    delivery = sent.run()
+    calldata = encode_deliver(delivery.before, ZERO, encode_body(delivery))
+    then = encode_call(signature, *([b"late"] if "bytes" in signature else []))
+    await world.destination.act(receiver, "relay(bytes,bytes)", calldata, then)
+    assert await world.mark(1) == 1
+    assert await world.destination.read(receiver, "called()") == 0
+
+
 async def test_reply_and_context_are_closed_outside_a_hook(world, sent):
     sent.add(await world.deploy_receiver())
     await world.deliver(sent.run())

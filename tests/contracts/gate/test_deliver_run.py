@@ -213,6 +213,12 @@ async def test_deliver_accepts_what_the_attestors_signed(world, attested):
     assert [await world.mark(nonce, 1 << ATTESTATION) for nonce in (1, 2, 3)] == [1, 1, 0]
 
 
+async def test_deliver_accepts_a_bare_entry_in_its_place(world, sent, attested):
+    run = sent.run(1, 2, bare=[1], proofs=attested.proofs)
+    await world.deliver(run)
+    assert [await world.mark(nonce, 1 << ATTESTATION) for nonce in (1, 2, 3)] == [0, 1, 0]
+
+
 @pytest.mark.threat("A2")
 async def test_deliver_depends_on_every_byte_of_proof_run_and_suffix(world, attested):
     body = encode_body(attested)

@@ -76,7 +76,7 @@ async def test_the_owner_of_one_receiver_sets_no_policy_of_another(world, receiv
         ("60205ff3", "answers the zero owner"),
         ("fe", "burns"),
         ("5f5ffd", "reverts"),
-        ("73" + OUTSIDER.hex() + "5f52601f5ff3", "answers 31 bytes"),
+        ("73" + OUTSIDER.hex() + "5f52601f6001f3", "answers 31 bytes"),
         ("73" + b"\xff".hex() * 20 + "5f5260205ff3", "names another"),
         ("7f" + "01" * 12 + OUTSIDER.hex() + "5f5260205ff3", "names no account"),
     ],

@@ -72,18 +72,33 @@ class Crew:
         ]
 
 
+async def assert_signed_is_canonical(world: World, crew: Crew) -> None:
+    """Every word that was ever signed stands in the canonical chain, in the block in which its signer found it."""
+    for direction in Direction:
+        for attested in {record.attested for record in crew.load_signed(world, direction)}:
+            held = (
+                await world.fetch_snapshot(direction, attested.nonce, attested.height)
+                if attested.snapshot
+                else await world.fetch_word(direction, attested.height)
+            )
+            assert attested.word == held
+
+
 @asynccontextmanager
 async def open_crew(
-    config: Config, folder: Path, set_name: str = MAIN, *, members: Sequence[int] | None = None
+    config: Config, folder: Path, set_name: str = MAIN, *, members: Sequence[int] | None = None, role: str = ""
 ) -> AsyncIterator[Crew]:
-    """Run the APIs of a set's attestors, or of some of them; their providers are the configuration's."""
+    """Run the APIs of a set's attestors, or of some of them; their providers are the configuration's.
+
+    `role` names their keys, where those are not called after the set.
+    """
     chosen = range(len(config.sets[set_name].members)) if members is None else members
     async with AsyncExitStack() as stack:
         stores: list[SqliteStore] = []
         for index in chosen:
-            stores.append(SqliteStore(folder / f"{set_name}-{index}.sqlite"))
+            stores.append(SqliteStore(folder / f"{role or set_name}-{index}.sqlite"))
             stack.callback(stores[-1].close)
-        signers = [derive_signer(f"{set_name} attestor", index) for index in chosen]
+        signers = [derive_signer(f"{role or set_name} attestor", index) for index in chosen]
         yield await _assemble(stack, config, stores, signers)
 
 

@@ -118,10 +118,10 @@ async def sign_lies_only(bad: BadAttestor, request: web.Request) -> web.StreamRe
     return bad.respond(bad.build_entry(Word(bad.true_word ^ int.from_bytes(bad.signer.address))))
 
 
-async def replay_an_old_epoch(bad: BadAttestor, request: web.Request) -> web.StreamResponse:
+async def sign_for_other_epochs(bad: BadAttestor, request: web.Request) -> web.StreamResponse:
     """Sets that are no longer, or not yet."""
     return bad.respond(
-        *(bad.build_entry(bad.true_word, attestation_set=replace(bad.set, epoch=epoch)) for epoch in (0, 2, 2**32 - 1))
+        *(bad.build_entry(bad.true_word, attestation_set=replace(bad.set, epoch=epoch)) for epoch in (2, 3, 2**32 - 1))
     )
 
 
@@ -156,7 +156,7 @@ CHEATS: Final[Sequence[Cheat]] = (
     sign_high,
     equivocate,
     sign_lies_only,
-    replay_an_old_epoch,
+    sign_for_other_epochs,
     weaken_the_set,
     serve_megabytes,
     flood,
@@ -217,7 +217,7 @@ async def test_one_bad_attestor_of_four_stops_no_delivery(world: World, tmp_path
         (withhold, withhold),
         (sign_garbage, refuse),
         (sign_lies_only, sign_lies_only),
-        (replay_an_old_epoch, weaken_the_set),
+        (sign_for_other_epochs, weaken_the_set),
         (flood, serve_megabytes),
     ],
     ids=name_cheats,

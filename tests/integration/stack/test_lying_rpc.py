@@ -120,7 +120,6 @@ async def test_a_lying_first_provider_brings_nothing_false_and_delays_at_most(
     assert failures == []
     assert list_words(world, watched_crew) == {await world.fetch_word(DISPATCHES)}
     assert await world.fetch_outcomes(sent.id) in (EXECUTED, [])
-    print("DELAYED" if not await world.fetch_outcomes(sent.id) else "ONTIME", lie.__name__)
     assert any(served[0].told for served in proxies.values())
     for served in proxies.values():
         served[0].be_honest()

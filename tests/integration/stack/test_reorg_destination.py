@@ -7,7 +7,7 @@ import pytest
 from comity.chain.follower import FinalityViolated
 from comity.core.lane import unpack_word
 from comity.core.types import Direction, Outcome
-from tests.integration.stack.crew import Crew, SteppedRelayer, open_relayer
+from tests.integration.stack.crew import Crew, SteppedRelayer, assert_signed_is_canonical, open_relayer
 from tests.integration.stack.world import CHAIN_IDS, DESTINATION, FINALIZED_DEPTH, RELAYER, World
 
 EXECUTED = [Outcome.EXECUTED]
@@ -50,8 +50,7 @@ async def test_a_delivery_that_was_reorganised_away_is_delivered_again(
     await assert_index_is_the_chain(world, relayer)
     await world.destination.mine(FINALIZED_DEPTH)
     await crew.attest(CHAIN_IDS[DESTINATION])
-    for record in crew.load_signed(world, RECEIPTS):
-        assert record.attested.word == await world.fetch_word(RECEIPTS, record.attested.height)
+    await assert_signed_is_canonical(world, crew)
 
 
 async def test_only_the_deliveries_that_were_orphaned_are_repeated(

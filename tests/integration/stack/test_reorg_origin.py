@@ -9,7 +9,7 @@ from structlog.testing import capture_logs
 from comity.chain.follower import FinalityViolated
 from comity.core.lane import unpack_word
 from comity.core.types import Direction, Outcome
-from tests.integration.stack.crew import Crew, SteppedRelayer, open_relayer
+from tests.integration.stack.crew import Crew, SteppedRelayer, assert_signed_is_canonical, open_relayer
 from tests.integration.stack.world import CHAIN_IDS, ORIGIN, World
 
 DISPATCHES = Direction.DISPATCHES
@@ -22,12 +22,6 @@ shallow = pytest.mark.parametrize(
     indirect=["world"],
 )
 every_rule = pytest.mark.parametrize(("world", "finality"), list(RULES.items()), indirect=["world"])
-
-
-async def assert_signed_is_canonical(world: World, crew: Crew) -> None:
-    """Every word that was ever signed stands in the canonical chain where its signer found it."""
-    for record in crew.load_signed(world):
-        assert record.attested.word == await world.fetch_word(DISPATCHES, record.attested.height)
 
 
 async def assert_index_is_the_chain(world: World, relayer: SteppedRelayer) -> None:

@@ -17,6 +17,7 @@ from comity.chain.bindings import (
     encode_call,
     encode_dispatch,
     encode_set_policy,
+    encode_snapshots,
     encode_words,
 )
 from comity.chain.codec import from_hex
@@ -156,15 +157,23 @@ class World:
 
     async def fetch_word(self, direction: Direction, block: int | str = "latest") -> Word:
         """What the chain itself holds."""
-        chain, contract = (
-            (self.origin, self.router) if direction is Direction.DISPATCHES else (self.destination, self.gate)
-        )
+        chain, contract = self._find_keeper(direction)
         return Word(decode_uint(await chain.rpc.eth_call(contract, encode_words(self.lane), block=block)))
+
+    async def fetch_snapshot(self, direction: Direction, nonce: int, block: int | str = "latest") -> Word:
+        """What the chain itself keeps of an earlier word; 0 when nothing."""
+        chain, contract = self._find_keeper(direction)
+        call = encode_snapshots(self.lane, nonce)
+        return Word(decode_uint(await chain.rpc.eth_call(contract, call, block=block)))
 
     async def fetch_outcomes(self, envelope_id: EnvelopeId) -> list[Outcome]:
         """Every decision about an envelope in the destination's canonical chain."""
         logs = await self.destination.rpc.fetch_logs(self.gate, (DECIDED, Hash32(envelope_id)), 0, "latest")
         return [decode_decided(log).outcome for log in logs]
+
+    def _find_keeper(self, direction: Direction) -> tuple[Chain, Address]:
+        is_dispatches = direction is Direction.DISPATCHES
+        return (self.origin, self.router) if is_dispatches else (self.destination, self.gate)
 
     async def count_entries(self) -> int:
         """How often the app's hook took a message."""

@@ -152,9 +152,9 @@ class LaneRelay:
         self._expire(found.expired, now)
         if not found.deliverable:
             return True
-        run = await self._choose(found.deliverable, clock, now)
+        run, is_waiting = await self._choose(found.deliverable, clock, now)
         if run is None:
-            return self._has_jumped
+            return not is_waiting
         self._has_jumped = False
         self._backlog.resume_from(run.selection.last + 1)
         purpose = Purpose("deliver", self._lane, run.selection.first, run.selection.last)
@@ -163,8 +163,8 @@ class LaneRelay:
 
     # ------------------------------------------------------------------------------------------------------- choosing
 
-    async def _choose(self, candidates: list[Candidate], clock: Clock, now: Seconds) -> Run | None:
-        """Choose the next run and make sure that nothing in it is known to fail; None when proofs must come first."""
+    async def _choose(self, candidates: list[Candidate], clock: Clock, now: Seconds) -> tuple[Run | None, bool]:
+        """Choose the next run, with nothing in it that is known to fail; and without one, whether proofs must come."""
         limits = Limits(clock.gas_limit, self._envelopes)
         probed: set[int] = set()
         while candidates:
@@ -172,22 +172,21 @@ class LaneRelay:
             selection = select_run(candidates, words, limits)
             if selection is None:
                 if not words and not candidates[0].awaits:
-                    self._jump(candidates[0].nonce, now)
-                    return None
+                    return None, not self._jump(candidates[0].nonce, now)
                 self._wait_for_proof(candidates.pop(0), now)
                 continue
             try:
                 run = load_run(self._store, self._lane, selection, self._options.beneficiary)
             except Invalid as error:
                 self._note_error("run.overtaken", error)  # by a reorg, while others were asked
-                return None
+                return None, True
             suspects = [each for each in selection.chosen if each.attempts and each.nonce not in probed]
             if not suspects:
-                return run
+                return run, False
             probed.update(each.nonce for each in suspects)
             refused = await self._probe(run, suspects)
             candidates = [each for each in candidates if each.nonce not in refused]
-        return None
+        return None, False
 
     async def _find_words(self, first: int) -> list[ProvenWord]:
         """Find the true words under which a run from `first` could go, with the proofs that live verifiers accept."""
@@ -209,12 +208,13 @@ class LaneRelay:
                 found.append(ProvenWord(proven.nonce, proven.word, proofs))
         return found
 
-    def _jump(self, first: int, now: Seconds) -> None:
-        """Nothing within reach of the oldest envelope is proved: go on with newer ones, if they are."""
+    def _jump(self, first: int, now: Seconds) -> bool:
+        """Nothing within reach of the oldest envelope is proved: go on with newer ones, if they are; once a round."""
         newer = [] if self._has_jumped else self._proofs.find(first + REACH, MAX_NONCE)
         after = newer[0].nonce - REACH if newer else first - 1
         self._has_jumped = bool(newer) and bool(self._store.load_pending(self._lane, now, limit=1, after=after))
         self._backlog.resume_from(after + 1 if self._has_jumped else first)
+        return self._has_jumped
 
     def _wait_for_proof(self, candidate: Candidate, now: Seconds) -> None:
         cause = "dependency undecided" if candidate.awaits else "policy not satisfied by the proofs at hand"
@@ -247,6 +247,7 @@ class LaneRelay:
             self._note_error("delivery.failed", error, purpose=purpose.action, first=purpose.first, last=purpose.last)
             self._back_off()
         finally:
+            work.close()
             self._backlog.release(purpose.first, purpose.last)
             self.wake()
 
@@ -311,7 +312,6 @@ class LaneRelay:
 
     def _put_off(self, candidate: Candidate, reason: str) -> None:
         """Deal with one envelope that the Gate would refuse now."""
-        age = int(time.time()) - candidate.seen_at
         match classify_revert(reason).branch:
             case Branch.RACE:
                 self._defer([candidate], reason, Seconds(1))
@@ -321,7 +321,7 @@ class LaneRelay:
             case Branch.RETRY | Branch.REGAS:
                 self._defer([candidate], reason, compute_retry_wait(candidate.attempts), costs_attempt=True)
             case _:
-                self._defer([candidate], reason, compute_wait(_PROOF_SECONDS, age))
+                self._defer([candidate], reason, compute_wait(_PROOF_SECONDS, int(time.time()) - candidate.seen_at))
 
     def _find_undecided(self, candidates: Sequence[Candidate]) -> list[Candidate]:
         rows = [(each, self._store.load_dispatch(self._lane, each.nonce)) for each in candidates]

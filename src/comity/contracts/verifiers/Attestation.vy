@@ -102,7 +102,7 @@ def domain() -> bytes32:
 @external
 def rotate(members: DynArray[address, MAX_MEMBERS], threshold: uint256, finality: uint256, overlap: uint256):
     """
-    @notice Replace the set. The old one stays valid for the overlap, then dies.
+    @notice Replace the set. The old one stays valid for the overlap, then dies; one that it had replaced dies at once.
     @param overlap Seconds, at most 7 days; 0 when a key was lost.
     """
     delayed_owner._perform(
@@ -176,6 +176,10 @@ def _adopt(members: DynArray[address, MAX_MEMBERS], threshold: uint256, finality
     epoch: uint256 = old + 1
     if old != 0:
         self.sets[old] = (block.timestamp + overlap) << 216 | self.sets[old] & SET_MASK
+        # One set at most overlaps the current one: what an earlier rotation left alive dies now, lest a lost key live on.
+        older: uint256 = self.sets[old - 1]
+        if older >> 216 > block.timestamp:
+            self.sets[old - 1] = block.timestamp << 216 | older & SET_MASK
     set_id: uint256 = self._compute_set_id(epoch, threshold, finality, members)
     self.epoch = epoch
     self.sets[epoch] = FOR_EVER << 216 | set_id

@@ -172,6 +172,18 @@ async def test_a_poisonous_receiver_is_isolated_and_backs_off(
     assert gate.executions[poison.id] == 1
 
 
+async def test_hopeless_envelopes_do_not_slow_the_others(
+    build_relay: BuildRelay, dispatches: Dispatches, gate: ModelGate, attestors: list[Attestors]
+) -> None:
+    dispatches.send(1000, policy=SECOND)
+    dispatches.send(1)
+    attestors[0].words = [dispatches.word(nonce) for nonce in range(64, 1001, 64)] + [dispatches.word(1001)]
+    relay = build_relay(pipeline=1)
+    while not gate.runs:
+        assert await relay.step(), "it never rests before the one that can go has gone"
+        await relay.drain()
+
+
 async def test_poison_costs_gas_in_one_run_only(
     build_relay: BuildRelay, dispatches: Dispatches, gate: ModelGate, attestors: list[Attestors]
 ) -> None:

@@ -1,0 +1,152 @@
+"""Mutants of the Attestation verifier."""
+
+from tests.mutants.mutant import drop, swap
+
+ATTESTATION = "verifiers/Attestation.vy"
+VERIFY, ROTATE = "contracts/attestation/test_verify.py", "contracts/attestation/test_rotate.py"
+RUN, FORK = "contracts/gate/test_deliver_run.py", "contracts/test_fork.py"
+
+MUTANTS = (
+    drop(
+        "verify on a fork",
+        ATTESTATION,
+        '    assert chain.id == CHAIN_ID, "attestation: wrong chain"',
+        f"{FORK}::test_the_verifier_of_a_fork_accepts_no_old_attestation",
+        threats="B12",
+    ),
+    drop(
+        "an epoch without a set",
+        ATTESTATION,
+        '    assert record != 0, "attestation: unknown set"',
+        f"{VERIFY}::test_verify_refuses_an_epoch_without_a_set",
+        threats="A1 B4",
+    ),
+    drop(
+        "a set that never dies",
+        ATTESTATION,
+        '    assert block.timestamp <= record >> 216, "attestation: set expired"',
+        f"{ROTATE}::test_rotate_hands_over_to_the_new_set_and_ends_the_old",
+        f"{ROTATE}::test_rotate_keeps_the_old_set_for_the_overlap_and_no_longer",
+    ),
+    drop(
+        "signers beyond the members",
+        ATTESTATION,
+        '    assert signed >> count == 0, "attestation: malformed proof"',
+        f"{VERIFY}::test_verify_refuses_a_bitmap_beyond_the_members",
+        threats="A4",
+    ),
+    drop(
+        "the high s",
+        ATTESTATION,
+        '            assert s <= HALF_ORDER, "attestation: high s"',
+        f"{VERIFY}::test_verify_refuses_every_high_s_it_can_express",
+        threats="B11",
+    ),
+    drop(
+        "bytes that nobody reads",
+        ATTESTATION,
+        '    assert signature == len(proof) and absent == signatures, "attestation: malformed proof"',
+        f"{VERIFY}::test_verify_refuses_proofs_that_are_longer_or_shorter_than_they_say",
+        threats="A4",
+    ),
+    swap(
+        "whoever signed",
+        ATTESTATION,
+        "    assert self._compute_set_id(epoch, threshold, (head >> 184) & 4294967295, members) == record,",
+        "    assert len(members) != 0,",
+        f"{VERIFY}::test_verify_refuses_a_stranger_in_a_members_seat",
+        f"{VERIFY}::test_verify_refuses_a_set_that_the_caller_brings_along",
+        f"{VERIFY}::test_verify_refuses_what_recovers_to_nobody",
+        f"{VERIFY}::test_verify_refuses_one_signature_twice",
+        f"{VERIFY}::test_verify_accepts_every_quorum_and_no_smaller_one",
+        f"{RUN}::test_deliver_refuses_entries_left_out_added_or_exchanged",
+        f"{RUN}::test_deliver_depends_on_every_byte_of_proof_run_and_suffix",
+        threats="B1 B2 B3 B9 B10 A2",
+    ),
+    swap(
+        "the threshold that the proof states",
+        ATTESTATION,
+        "    return convert(keccak256(abi_encode(epoch, threshold, finality, members)), uint256) & SET_MASK",
+        "    return convert(keccak256(abi_encode(epoch, finality, members)), uint256) & SET_MASK",
+        f"{VERIFY}::test_verify_accepts_every_quorum_and_no_smaller_one",
+        f"{VERIFY}::test_verify_refuses_to_count_fewer_signatures_by_a_lower_threshold",
+        threats="B9",
+    ),
+    swap(
+        "the last member unverifiable",
+        ATTESTATION,
+        "    for i: uint256 in range(count, bound=MAX_MEMBERS):",
+        "    for i: uint256 in range(min(count, threshold), bound=MAX_MEMBERS):",
+        f"{VERIFY}::test_verify_accepts_every_quorum_and_no_smaller_one",
+        f"{VERIFY}::test_verify_reaches_the_last_of_32_members",
+        threats="B9",
+    ),
+    swap(
+        "signatures for any contract",
+        ATTESTATION,
+        'keccak256("Comity Attestation"), keccak256(version), chain.id, self)',
+        'keccak256("Comity Attestation"), keccak256(version), chain.id, empty(address))',
+        f"{VERIFY}::test_verify_returns_the_digest_of_the_checkpoint",
+    ),
+    swap(
+        "signatures for development count",
+        ATTESTATION,
+        '        version = "1-development"',
+        "        pass",
+        f"{VERIFY}::test_verify_returns_the_digest_of_the_checkpoint",
+    ),
+    swap(
+        "signatures for the other direction count",
+        ATTESTATION,
+        "abi_encode(ATTESTATION_TYPEHASH, lane, direction, word, record)",
+        "abi_encode(ATTESTATION_TYPEHASH, lane, empty(uint256), word, record)",
+        f"{VERIFY}::test_verify_refuses_another_checkpoint_than_was_signed",
+        f"{RUN}::test_deliver_refuses_a_proof_of_the_other_direction",
+    ),
+    drop(
+        "a threshold of nothing",
+        ATTESTATION,
+        '    assert threshold != 0 and threshold <= len(members), "attestation: unreachable threshold"',
+        f"{ROTATE}::test_no_set_can_be_adopted_that_is_no_quorum",
+        threats="B4",
+    ),
+    drop(
+        "a quorum of one",
+        ATTESTATION,
+        '    assert DEVELOPMENT or threshold > 1, "attestation: one signer is not a quorum"',
+        f"{ROTATE}::test_one_signer_is_no_quorum_outside_development",
+        threats="B6",
+    ),
+    drop(
+        "members twice, or zero",
+        ATTESTATION,
+        '        assert convert(member, uint160) > convert(previous, uint160), "attestation: members not ascending"',
+        f"{ROTATE}::test_no_set_can_be_adopted_that_is_no_quorum",
+        threats="B3 B10",
+    ),
+    drop(
+        "no finality rule",
+        ATTESTATION,
+        '    assert finality != 0 and finality < 2**32, "attestation: unknown finality rule"',
+        f"{ROTATE}::test_no_set_can_be_adopted_that_is_no_quorum",
+    ),
+    drop(
+        "an overlap without end",
+        ATTESTATION,
+        '    assert overlap <= MAX_OVERLAP, "attestation: overlap too long"',
+        f"{ROTATE}::test_rotate_refuses_an_overlap_beyond_seven_days",
+    ),
+    drop(
+        "a verifier in production without delay",
+        ATTESTATION,
+        '    assert development or delay != 0, "attestation: a delay is needed"',
+        f"{ROTATE}::test_a_verifier_outside_development_has_a_delay_and_an_owner",
+    ),
+    swap(
+        "an announcement of another set",
+        ATTESTATION,
+        "                members, threshold, finality, overlap,\n",
+        "                members, threshold, finality, empty(uint256),\n",
+        f"{ROTATE}::test_rotate_must_be_announced_to_the_letter",
+    ),
+)
