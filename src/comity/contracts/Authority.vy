@@ -56,6 +56,8 @@ event Equivocated:
 
 
 MIN_DELAY: constant(uint256) = 86400
+# Seconds that an owner is given to react to evidence, before its own delay.
+REACTION: constant(uint256) = 3 * 86400
 MAX_VERIFIERS: constant(uint256) = 120
 MAX_PROOF: constant(uint256) = 24576
 
@@ -251,8 +253,8 @@ def report(
     other_proof: Bytes[MAX_PROOF],
 ):
     """
-    @notice Evidence that one verifier itself accepts two words of equal nonce: it is suspended until the owner's delay has
-            passed, once for each pair. The lower word comes first.
+    @notice Evidence that one verifier itself accepts two words of equal nonce: it is suspended until the owner has had time to
+            announce a revocation and its delay has passed, once for each pair. The lower word comes first.
     """
     assert word < other_word, "authority: give the lower word first"
     assert word >> lane_module.ACCUMULATOR_BITS == other_word >> lane_module.ACCUMULATOR_BITS, "authority: no contradiction"
@@ -267,7 +269,7 @@ def report(
     digest = staticcall verifier.verify(lane, direction, other_word, other_proof)
     assert digest == lane_module._compute_digest(lane, direction, other_word), "authority: verifier refused"
 
-    until: uint256 = block.timestamp + max(delayed_owner.DELAY, MIN_DELAY)
+    until: uint256 = block.timestamp + delayed_owner.DELAY + REACTION
     self.evidence_until[index] = until
     self._suspend(index, max(until, (record >> SUSPENDED_SHIFT) & MASK_40))
     log Equivocated(index=index, lane=lane, direction=direction, word=word, other_word=other_word)

@@ -289,6 +289,9 @@ def _deliver(before: uint256, named: uint256):
             if accepted != policy:
                 cause = self._refusal(accepted, verified)
                 if accepted == receiver_policies.TIERED:
+                    # No hook is running while a receiver values an envelope.
+                    hooked = empty(address)
+                    self.current_receiver = empty(address)
                     cause = self._tier_refusal(lane, receiver, verified, bytes_)
                 if cause != 0:
                     # `accepted` is this receiver's, not that of the last hook.
@@ -307,6 +310,8 @@ def _deliver(before: uint256, named: uint256):
                 self.current_receiver = receiver
             if convert(extract32(bytes_, envelope.SENDER), uint256) != sender:
                 sender = convert(extract32(bytes_, envelope.SENDER), uint256)
+                # Anything above an address would spill into the chain that the receiver is told.
+                assert sender <= ADDRESS_MASK, "gate: malformed envelope"
                 sender_address = slice(convert(prefix | sender << unused, bytes32), 0, 32 - unused // 8)
             success, answer = raw_call(
                 self,
@@ -354,6 +359,7 @@ def _index(before: uint256, entries: uint256, count: uint256, suffix: uint256, s
     @notice Hash the run forward to the word that the verifiers are asked about, and refuse early what would do nothing.
     @return The lane and the word.
     """
+    assert before <= lane_module.ACCUMULATOR_MASK, "gate: malformed run"
     accumulator: uint256 = before
     lane: bytes32 = empty(bytes32)
     first: uint256 = 0

@@ -117,14 +117,26 @@ async def test_what_is_not_stopped_is_not_released(production, stop):
 
 @BOTH_KINDS
 async def test_many_short_stops_are_bounded_too(production, stop):
-    """The record of stops is finite; none is forgotten while it counts."""
-    for _ in range(8):
-        await stop_(production, stop, 1)
-        await production.pass_time(1)
-    with refused("authority: stopped too often"):
-        await stop_(production, stop, 1)
-    await production.pass_time(WINDOW)
-    await stop_(production, stop, 1)
+    """The record of stops is finite: none is forgotten while it counts, and none of them disarms the brake."""
+    await stop_(production, stop, 3 * DAY)
+    await production.pass_time(3 * DAY)
+    for _ in range(20):
+        await stop_(production, stop, 60)
+        await production.pass_time(60)
+    with refused(TOO_LONG):
+        await stop_(production, stop, 4 * DAY - 20 * 60 + 1)
+    await stop_(production, stop, 4 * DAY - 20 * 60)
+    await production.pass_time(WINDOW + 4 * DAY)
+    await stop_(production, stop, MOST)
+
+
+@BOTH_KINDS
+async def test_a_guardian_who_stops_and_releases_disarms_nobody(production, stop):
+    for _ in range(10):
+        await stop_(production, stop, 60)
+        await release(production, stop)
+    await production.pass_time(1)
+    await stop_(production, stop, 6 * DAY, OTHER_GUARDIAN)
 
 
 async def test_lanes_and_verifiers_are_counted_apart(production):

@@ -125,10 +125,13 @@ async def test_a_suspension_revives_nothing(production):
 
 # ------------------------------------------------------------------------------------------------ evidence
 
+SUSPENSION = DELAY + 3 * DAY
+"""Three days for the owner to announce a revocation, and its delay."""
+
 
 async def test_report_suspends_a_verifier_that_contradicts_itself(production):
     await report(production)
-    until = await production.now() + DELAY
+    until = await production.now() + SUSPENSION
     assert suspended_until(await production.record(0)) == until
     assert await production.usable() == 0
 
@@ -173,7 +176,7 @@ async def test_report_does_not_touch_an_honest_verifier(production):
 async def test_no_guardian_shortens_what_evidence_imposed(production):
     await guard(production, "suspend(uint256,uint256)", 0, 60)
     await report(production)
-    until = await production.now() + DELAY
+    until = await production.now() + SUSPENSION
     await guard(production, "reinstate(uint256)", 0)
     assert suspended_until(await production.record(0)) == until
     await production.pass_time(1)
@@ -182,8 +185,8 @@ async def test_no_guardian_shortens_what_evidence_imposed(production):
 
 
 async def test_evidence_does_not_shorten_what_a_guardian_imposed(production):
-    await guard(production, "suspend(uint256,uint256)", 0, 5 * DAY)
-    until = await production.now() + 5 * DAY
+    await guard(production, "suspend(uint256,uint256)", 0, 7 * DAY)
+    until = await production.now() + 7 * DAY
     await report(production)
     assert suspended_until(await production.record(0)) == until
     assert retired_at(await production.record(0)) == 0

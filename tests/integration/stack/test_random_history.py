@@ -27,8 +27,8 @@ from tests.integration.stack.world import FINALIZED_DEPTH, World
 
 STEPS: Final = 40
 SEEDS: Final = 3
-SOAK_SEEDS: Final = 60
-SOAK_STEPS: Final = 150
+SOAK_SEEDS: Final = 20
+SOAK_STEPS: Final = 120
 
 
 class History:

@@ -165,7 +165,8 @@ class Attestor:
             if known and (newest.nonce < known.nonce or (newest.nonce == known.nonce and newest.word != known.word)):
                 raise self._halt(duty, "the word went back", known, newest)
         if newest.nonce:
-            self._sign(duty, newest)
+            if done is None or done.word != newest.word:
+                self._sign(duty, newest)
             self._metrics.attested_nonce.labels(duty.name, duty.direction.name.lower()).set(newest.nonce)
             try:
                 await self._sign_behind(duty, witness, newest, done)

@@ -50,7 +50,11 @@ def _stop(thing: bytes32, duration: uint256) -> uint256:
             used += end - max(stop >> 40, since)
     assert used <= MAX_STOPPED, "authority: at most 7 days of stops in any 30"
     count: uint256 = self.stop_count[thing]
-    assert self.stops[thing][count % KEPT] & MASK_40 <= since, "authority: stopped too often"
+    oldest: uint256 = self.stops[thing][count % KEPT]
+    if oldest & MASK_40 > since:
+        # No place is left: what the oldest used up is counted as used just before the next, which keeps it in view for longer.
+        # Refusing instead would let one guardian disarm the brake with many short stops.
+        self.stops[thing][(count + 1) % KEPT] -= ((oldest & MASK_40) - (oldest >> 40)) << 40
     self.stops[thing][count % KEPT] = block.timestamp << 40 | until
     self.stop_count[thing] = count + 1
     return until
