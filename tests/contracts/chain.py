@@ -1,5 +1,6 @@
 """One Anvil chain for the contract tests: free gas, any sender, a clock that stands still, a reason for each revert."""
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -19,6 +20,7 @@ GENESIS = 1_800_000_000
 """Unix seconds of every block until a test moves the clock."""
 
 DAY = 86_400
+POLLS = 5_000
 GAS = 30_000_000
 SUPPORT = Path(__file__).parents[1] / "contracts_support"
 
@@ -62,7 +64,16 @@ class Chain:
         if value:
             transaction["value"] = hex(value)
             await self.rpc.call("anvil_setBalance", sender or self.account, hex(value))
-        return codec.parse_receipt(await self.rpc.call("eth_sendTransactionSync", transaction))
+        sent = codec.from_hex(await self.rpc.call("eth_sendTransaction", transaction), 32)
+        for attempt in range(POLLS):
+            receipt = await self.rpc.fetch_receipt(sent)
+            if receipt is not None:
+                return receipt
+            await asyncio.sleep(0.002)
+            if attempt % 500 == 499:
+                # On a busy machine the node can miss the moment at which it mines by itself.
+                await self.rpc.call("evm_mine")
+        raise AssertionError("the transaction was never mined")
 
     async def call(
         self, to: Address | None, data: bytes, *, value: int = 0, sender: Address | None = None, gas: int = GAS

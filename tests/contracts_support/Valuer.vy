@@ -16,6 +16,8 @@ gas_needed: uint256
 lane_wanted: bytes32
 id_wanted: bytes32
 count: public(uint256)
+# When set, a Gate that must not say that a hook is running.
+gate: address
 
 
 @external
@@ -35,6 +37,11 @@ def set_wanted(lane: bytes32, id: bytes32):
 
 
 @external
+def set_gate(gate: address):
+    self.gate = gate
+
+
+@external
 @view
 @raw_return
 def valuation(lane: bytes32, envelope: Bytes[16384]) -> Bytes[32]:
@@ -46,6 +53,8 @@ def valuation(lane: bytes32, envelope: Bytes[16384]) -> Bytes[32]:
         raise UNREACHABLE
     if self.worth == SILENT:
         return b""
+    if self.gate != empty(address):
+        assert not raw_call(self.gate, method_id("context()"), is_static_call=True, revert_on_failure=False)
     if self.lane_wanted != empty(bytes32):
         assert lane == self.lane_wanted and keccak256(envelope) == self.id_wanted
     return abi_encode(self.worth)

@@ -28,6 +28,13 @@ MUTANTS = (
         f"{ROTATE}::test_rotate_hands_over_to_the_new_set_and_ends_the_old",
         f"{ROTATE}::test_rotate_keeps_the_old_set_for_the_overlap_and_no_longer",
     ),
+    swap(
+        "two replaced sets alive",
+        ATTESTATION,
+        "        if older >> 216 > block.timestamp:",
+        "        if False:",
+        f"{ROTATE}::test_one_replaced_set_at_most_overlaps_the_current_one",
+    ),
     drop(
         "signers beyond the members",
         ATTESTATION,

@@ -140,8 +140,8 @@ MUTANTS = (
     swap(
         "judged by a neighbour's policy",
         GATE,
-        "                    hooked = empty(address)\n",
-        "",
+        "the last hook.\n                    hooked = empty(address)\n",
+        "the last hook.\n",
         f"{POLICY}::test_deliver_executes_what_is_satisfied_and_leaves_the_rest_of_a_run",
     ),
     swap(
@@ -205,6 +205,21 @@ MUTANTS = (
         "    if not success or len(answer) != 32:\n        return VALUATION_FAILED",
         "    if len(answer) > 32:\n        return VALUATION_FAILED",
         f"{POLICY}::test_deliver_picks_no_tier_when_the_valuation_fails",
+    ),
+    swap(
+        "a hook that seems to run during a valuation",
+        GATE,
+        "                    self.current_receiver = empty(address)\n                    cause",
+        "                    cause",
+        f"{POLICY}::test_no_hook_is_running_while_a_receiver_values_an_envelope",
+        threats="C7",
+    ),
+    drop(
+        "a sender that spills over",
+        GATE,
+        '                assert sender <= ADDRESS_MASK, "gate: malformed envelope"',
+        f"{RUN}::test_deliver_refuses_a_sender_that_is_no_address",
+        threats="C4",
     ),
     swap(
         "failed for ever though it may be tried again",

@@ -14,6 +14,12 @@ FORK, OUTSIDERS = "contracts/test_fork.py", "contracts/test_unauthenticated.py"
 
 RUNS = (
     drop(
+        "an accumulator beyond its bits",
+        GATE,
+        '    assert before <= lane_module.ACCUMULATOR_MASK, "gate: malformed run"',
+        f"{RUN}::test_deliver_refuses_an_accumulator_beyond_its_bits",
+    ),
+    drop(
         "a run from before the first nonce",
         GATE,
         '            assert nonce > i, "gate: malformed run"',

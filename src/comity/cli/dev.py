@@ -134,13 +134,14 @@ def _read_start_time(pid: int) -> str | None:
     return None if fields[0] == "Z" else fields[19]
 
 
-def _save_state(devnet: "Devnet", guestbooks: "dict[str, Address]") -> dict[str, Any]:
+def _save_state(devnet: "Devnet", guestbooks: "dict[str, Address]", *, agents: bool) -> dict[str, Any]:
     import msgspec
 
     state = {
         "pid": os.getpid(),
         "started": _read_start_time(os.getpid()),
         "config": str(devnet.loaded.path),
+        "agents": agents,
         "chains": {
             name: {"chain": chain.chain, "rpc": chain.rpc[0], "guestbook": "0x" + guestbooks[name].hex()}
             for name, chain in devnet.config.chains.items()
@@ -165,7 +166,7 @@ async def _run_in_foreground(options: Any, json: bool, *, agents: bool) -> None:
             if agents:
                 devnet.start_attestors()
                 devnet.start_relayer()
-            _emit_state(_save_state(devnet, guestbooks), json)
+            _emit_state(_save_state(devnet, guestbooks, agents=agents), json)
             while not stop.is_set():
                 devnet.check()
                 try:
@@ -229,4 +230,6 @@ def _emit_state(state: dict[str, Any], json: bool) -> None:
         f"try it         comity send {first} {second} {book} '? how many' --wait",
         "end it         comity dev down",
     ]
+    if not state["agents"]:
+        lines.insert(1, "agents         none yet: comity relay run, and the attestors that comity dev status names")
     get_console().print("\n".join(lines), markup=False, soft_wrap=True)

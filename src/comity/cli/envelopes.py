@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from comity.chain.signer import LocalSigner
     from comity.config import LoadedConfig
     from comity.core.policy import Policy
-    from comity.sdk.client import Client, Decision, Sent
+    from comity.core.types import EnvelopeId
+    from comity.sdk.client import Client, Decision, LaneEnds, Sent
 
 OriginArgument = Annotated[str, typer.Argument(metavar="ORIGIN", help="Chain: name, CAIP-2 id or number.")]
 DestinationArgument = Annotated[str, typer.Argument(metavar="DESTINATION", help="Chain: name, CAIP-2 id or number.")]
@@ -137,6 +138,7 @@ def expire(
     It needs no proof: it works when every verifier is dead.
     """
     from comity.chain.bindings import decode_dispatched, encode_expire
+    from comity.core.envelope import decode
     from comity.core.types import Address32, Hash32
 
     named = Hash32(parse_hash(identifier))
@@ -148,10 +150,7 @@ def expire(
             raise NotReady("no configured Router dispatched this", id=named, next_step="comity doctor")
         ends, log = found
         event = decode_dispatched(log)
-        decision = await client.find_decision(ends, event.id)
-        if decision is not None:
-            step = f"comity trace 0x{event.id.hex()}"
-            raise Rejected("it is decided already", reason=decision.outcome.name.lower(), next_step=step)
+        await _validate_expirable(client, ends, event.id, decode(event.envelope).deliver_before)
         wallet = client.get_wallet(ends.destination, read_signer(loaded, key))
         data = encode_expire(event.envelope, Address32(bytes(32)))
         receipt = await wallet.send(ends.destination.config.gate_address, data)
@@ -159,6 +158,19 @@ def expire(
         emit_json(fields) if json else emit_fields(fields)
 
     run_client(loaded, run)
+
+
+async def _validate_expirable(client: "Client", ends: "LaneEnds", envelope_id: "EnvelopeId", deadline: int) -> None:
+    """Refuse before any gas is paid. Raises: Rejected, NotReady."""
+    shown = f"0x{envelope_id.hex()}"
+    decision = await client.find_decision(ends, envelope_id)
+    if decision is not None:
+        outcome = decision.outcome.name.lower()
+        raise Rejected("it is decided already", reason=outcome, next_step=f"comity trace {shown}")
+    left = deadline - await ends.destination.fetch_time()
+    if left >= 0:
+        step = f"sleep {left + 1}; comity expire {shown}"
+        raise NotReady(f"its deadline, {show_time(deadline)}, has not passed: {left} s to go", next_step=step)
 
 
 def _exit(error: NotReady | Rejected) -> None:

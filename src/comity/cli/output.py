@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 _PLAIN_WIDTH = 160
 """Columns where there is no terminal to ask."""
 
+_LABEL_WIDTH = 14
+
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
 ConfigFlag = Annotated[
     str | None, typer.Option("--config", metavar="FILE", help="Read this comity.toml instead of the nearest one.")
@@ -61,7 +63,9 @@ def emit_error(error: ComityError, arguments: Sequence[str] = ()) -> None:
             }
         )
     lines = [f"error: {error.message}"]
-    values = {name: value for name, value in error.values.items() if value != ""}
+    # What a reason was decoded from says nothing more.
+    hidden = {"data"} if error.values.get("reason") else set()
+    values = {name: value for name, value in error.values.items() if value != "" and name not in hidden}
     width = max(map(len, values), default=0)
     lines += [f"       {name.ljust(width)}  {_show_value(value)}" for name, value in values.items()]
     if step:
@@ -95,7 +99,7 @@ def emit_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[objec
 
 def emit_fields(fields: dict[str, Any]) -> None:
     """Print names and values, one on each line."""
-    width = max(map(len, fields))
+    width = max(_LABEL_WIDTH, *map(len, fields))
     for name, value in fields.items():
         sys.stdout.write(f"{name.replace('_', ' ').rjust(width)}  {_show_value(value)}\n")
     sys.stdout.flush()

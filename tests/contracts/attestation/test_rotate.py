@@ -95,6 +95,18 @@ async def test_rotate_for_a_lost_key_ends_every_older_set(world, verifier):
         await verifier.verify(old)
 
 
+async def test_one_replaced_set_at_most_overlaps_the_current_one(world, verifier):
+    """Else a key lost two rotations ago would still count."""
+    first = verifier.build([0, 1])
+    await rotate(verifier, overlap=7 * DAY)
+    second = adopt(verifier).build([0, 1])
+    await rotate(verifier, members=list(verifier.set.members), overlap=7 * DAY)
+    await world.destination.warp(GENESIS + 1)
+    with refused("attestation: set expired"):
+        await verifier.verify(first)
+    await verifier.verify(second)
+
+
 async def test_the_same_members_sign_anew_for_each_epoch(verifier):
     """A signature made for the old epoch counts for no later one, though the members are the same."""
     members = list(verifier.set.members)

@@ -149,14 +149,12 @@ async def test_a_pause_needs_an_open_lane(production):
         await production.chain.act(production.authority, PAUSE, b"\1" * 32, DAY, sender=GUARDIAN)
 
 
+DURATIONS = st.one_of(st.integers(1, 8 * DAY), st.integers(1, DAY))
+GAPS = st.one_of(st.integers(0, 12 * DAY), st.integers(0, DAY))
+
+
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(
-    st.lists(
-        st.tuples(st.integers(1, 8 * DAY), st.integers(0, 12 * DAY), st.booleans()),
-        min_size=4,
-        max_size=20,
-    )
-)
+@given(st.lists(st.tuples(DURATIONS, GAPS, st.booleans()), min_size=4, max_size=30))
 async def test_no_window_of_thirty_days_holds_more_than_seven_of_stops(production, tries):
     """Whatever guardians try: durations, gaps, early releases."""
     stops = []

@@ -199,6 +199,16 @@ async def test_deliver_gives_the_valuation_lane_and_envelope(world, sent, valuer
     await world.deliver(sent.run())
 
 
+@pytest.mark.threat("C7")
+async def test_no_hook_is_running_while_a_receiver_values_an_envelope(world, sent, valuer):
+    """Else it would take the envelope before for the one it is asked about."""
+    await world.destination.act(valuer, "set_gate(address)", world.target.gate)
+    for _ in range(2):
+        sent.add(valuer)
+    await world.deliver(sent.run())
+    assert [await world.mark(nonce) for nonce in (1, 2)] == [1, 1]
+
+
 async def test_deliver_forgets_tiers_that_a_policy_replaced(world, sent, valuer):
     await set_policy(world, valuer, BOTH)
     sent.add(valuer)

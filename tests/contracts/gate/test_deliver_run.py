@@ -166,6 +166,22 @@ async def test_deliver_refuses_an_envelope_whose_lengths_disagree(world, sent, r
             await world.deliver_body(1, build_body([malformed]))
 
 
+async def test_deliver_refuses_an_accumulator_beyond_its_bits(world, sent, receiver):
+    sent.add(receiver)
+    for before in (1 << 216, (1 << 256) - 1):
+        with refused("gate: malformed run"):
+            await world.deliver_body(before, build_body(sent.envelopes))
+    await world.deliver_body((1 << 216) - 1, build_body(sent.envelopes))
+
+
+@pytest.mark.threat("C4")
+async def test_deliver_refuses_a_sender_that_is_no_address(world, sent, receiver):
+    """What stands above its 20 bytes would be told to the receiver as another chain."""
+    sent.add(receiver, sender=bytes(11) + b"\1" + bytes(20))
+    with refused("gate: malformed envelope"):
+        await world.deliver(sent.run())
+
+
 async def test_deliver_refuses_an_envelope_longer_than_it_reads(world, sent, receiver):
     sent.add(receiver, payload=bytes(1100))
     sent.add(receiver, payload=bytes(1024))
