@@ -15,7 +15,8 @@ from typing import Any, Final, TextIO
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, start_http_server
 
-_URL: Final = re.compile(r"\b(https?|wss?)://(?:[^\s/@\"'<>]*@)?([^\s/?#\"'<>]+)[^\s\"'<>)\]}]*", re.IGNORECASE)
+# the user's part ends at the last @ before the path, as a password may hold one
+_URL: Final = re.compile(r"\b(https?|wss?)://(?:[^\s/?#]*@)?([^\s/?#@\"'<>]*)[^\s\"'<>)\]}]*", re.IGNORECASE)
 _SECRET_NAME: Final = re.compile(
     r"secret|password|passphrase|private|mnemonic|token$|api_?key|authorization", re.IGNORECASE
 )

@@ -17,6 +17,9 @@ TopicFilter = bytes | Sequence[bytes] | None
 """One topic, any of several, or anything."""
 
 
+_QUANTITY_LENGTH = 2 + 64
+
+
 class Block(msgspec.Struct, frozen=True):
     """A block as one provider told it; untrusted until its header is hashed again (`proofs.header`)."""
 
@@ -107,9 +110,9 @@ def to_quantity(value: int) -> str:
 
 
 def from_quantity(value: str) -> int:
-    """JSON-RPC QUANTITY as an int; leading zeros are tolerated, as some nodes write them."""
-    if not isinstance(value, str) or value[:2] != "0x" or value[2:3] in ("+", "-"):
-        raise ValueError("not a 0x-prefixed quantity")
+    """JSON-RPC QUANTITY as an int of at most 256 bits; leading zeros are tolerated, as some nodes write them."""
+    if not isinstance(value, str) or value[:2] != "0x" or value[2:3] in ("+", "-") or len(value) > _QUANTITY_LENGTH:
+        raise ValueError("not a 0x-prefixed quantity of at most 256 bits")
     return int(value[2:], 16)
 
 

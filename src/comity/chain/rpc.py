@@ -77,6 +77,9 @@ class _Answer(msgspec.Struct):
     error: _Error | None = None
 
 
+_MALFORMED = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
+"""What a parser raises on JSON of another shape."""
+
 _DECODER = msgspec.json.Decoder(list[_Answer] | _Answer)
 _ENCODER = msgspec.json.Encoder()
 
@@ -114,16 +117,28 @@ class Rpc:
             raise answer
         return answer
 
-    async def batch(self, calls: Sequence[tuple[str, Sequence[Any]]], *, return_exceptions: bool = False) -> list[Any]:
-        """The results of many methods in one request, in order.
+    async def batch(
+        self,
+        calls: Sequence[tuple[str, Sequence[Any]]],
+        *,
+        parse: Callable[[Any], Any] | None = None,
+        return_exceptions: bool = False,
+    ) -> list[Any]:
+        """The results of many methods in one request, in order, each through `parse`.
 
-        Raises: Unavailable; and the first Rejected or RpcError, unless errors are to be returned in place.
+        Raises: Unavailable, also when `parse` refuses a result; and the first Rejected or RpcError, unless errors are
+            to be returned in place.
         """
         answers = await self._exchange(calls, alone=False) if calls else []
         for answer in answers:
             if isinstance(answer, ComityError) and not return_exceptions:
                 raise answer
-        return answers
+        if parse is None:
+            return answers
+        return [
+            answer if isinstance(answer, ComityError) else self._parse(parse, method, answer)
+            for (method, _), answer in zip(calls, answers, strict=True)
+        ]
 
     async def chain_id(self) -> int:
         """The EIP-155 id that the provider claims."""
@@ -232,10 +247,12 @@ class Rpc:
         return await self._ask(codec.parse_fee_history, "eth_feeHistory", *params)
 
     async def _ask(self, parse: Callable[[Any], T], method: str, *params: Any) -> T:
-        answer = await self.call(method, *params)
+        return self._parse(parse, method, await self.call(method, *params))
+
+    def _parse(self, parse: Callable[[Any], T], method: str, answer: Any) -> T:
         try:
             return parse(answer)
-        except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
+        except _MALFORMED:
             raise Unavailable("the provider gave a malformed answer", host=self.host, method=method) from None
 
     async def _exchange(self, calls: Sequence[tuple[str, Sequence[Any]]], *, alone: bool) -> list[Any]:
@@ -262,7 +279,9 @@ class Rpc:
 def _match_answers(body: bytes, methods: Sequence[str], host: str) -> list[Any]:
     try:
         decoded = _DECODER.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except RecursionError:
+        raise TransportRefused("answer nested too deeply") from None
+    except (msgspec.DecodeError, ValueError):
         raise TransportFailed("answer is not JSON-RPC") from None
     answers = decoded if isinstance(decoded, list) else [decoded]
     if len(answers) == 1 and answers[0].id is None and answers[0].error is not None:
@@ -290,7 +309,7 @@ def _to_result(answer: _Answer, method: str, host: str) -> Any:
 def _find_revert_data(found: Any) -> bytes:
     """Revert data as geth, Anvil (`0x…`), Nethermind (`Reverted 0x…`) and Hardhat (`{"data": …}`) write it."""
     if isinstance(found, Mapping):
-        return _find_revert_data(found.get("data"))
+        found = found.get("data")
     try:
         return from_hex(found.rsplit(" ", 1)[-1]) if isinstance(found, str) else b""
     except ValueError:

@@ -13,7 +13,7 @@ import msgspec
 
 from comity.core.errors import ConfigError
 
-MAX_ANSWER_BYTES = 128 * 1024 * 1024
+MAX_ANSWER_BYTES = 64 * 1024 * 1024
 _READ_BYTES = 256 * 1024
 _RETRIED_STATUS = 429
 
@@ -195,4 +195,6 @@ def _is_json(text: bytearray) -> bool:
         msgspec.json.decode(text, type=msgspec.Raw)
     except msgspec.DecodeError:
         return False
+    except RecursionError:
+        raise TransportRefused("answer nested too deeply") from None
     return True

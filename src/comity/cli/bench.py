@@ -19,7 +19,7 @@ def gas(
     json: JsonFlag = False,
     check: Annotated[bool, typer.Option("--check", help="Fail unless every figure equals the snapshot.")] = False,
     update: Annotated[bool, typer.Option("--update", help="Write the snapshot.")] = False,
-    snapshot: Annotated[Path, typer.Option(help="The committed figures.")] = _SNAPSHOT,
+    snapshot: Annotated[Path, typer.Option(metavar="FILE", help="The committed figures.")] = _SNAPSHOT,
 ) -> None:
     """Gas of dispatch and deliver: whole transactions; for runs, per message."""
     from comity.bench import gas as bench_gas
@@ -38,7 +38,7 @@ def gas(
 @app.command()
 def relay(
     *,
-    count: Annotated[list[int] | None, typer.Option("--count", min=1, help="Envelopes; may be given again.")] = None,
+    count: Annotated[list[int] | None, typer.Option("--count", metavar="N", min=1, help="Envelopes; may be given again.")] = None,
     json: JsonFlag = False,
 ) -> None:
     """The relayer's pace over a backlog: envelopes a second, processor time, memory."""

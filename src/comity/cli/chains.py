@@ -24,7 +24,10 @@ def deploy(
     config: ConfigFlag = None,
     json: JsonFlag = False,
 ) -> None:
-    """Deploy contracts, register verifiers and open lanes, as comity.toml asks."""
+    """Deploy contracts and open lanes, as comity.toml asks.
+
+    Exit code 6 while announced acts wait for the owner's delay: run --apply again after it.
+    """
     if plan == apply:
         raise typer.BadParameter("give one of --plan and --apply")
     from comity.compiler import load_artifacts

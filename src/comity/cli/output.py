@@ -51,7 +51,7 @@ def emit_json(value: Any) -> None:
 
 def emit_error(error: ComityError, arguments: Sequence[str] = ()) -> None:
     """Say what went wrong, with the values that disagreed, and the next command."""
-    step = complete_step(error.next_step or _DEFAULT_STEPS.get(type(error), ""), arguments)
+    step = complete_step(_choose_step(error), arguments)
     if "--json" in arguments:
         emit_json(
             {
@@ -73,7 +73,11 @@ def emit_error(error: ComityError, arguments: Sequence[str] = ()) -> None:
     sys.stderr.write("\n".join(lines) + "\n")
 
 
-_DEFAULT_STEPS: dict[type[ComityError], str] = {Unavailable: "comity doctor"}
+def _choose_step(error: ComityError) -> str:
+    """Providers that do not answer or disagree are the doctor's business."""
+    if isinstance(error, Unavailable) and (not error.next_step or "answers" in error.values):
+        return "comity doctor"
+    return error.next_step or ""
 
 
 def complete_step(step: str, arguments: Sequence[str]) -> str:

@@ -40,7 +40,7 @@ def find_anvil() -> Path:
     named = os.environ.get("COMITY_ANVIL")
     if named:
         if not os.access(named, os.X_OK):
-            raise ConfigError("COMITY_ANVIL names no executable", path=named)
+            raise ConfigError("COMITY_ANVIL names no executable", path=named, next_step="unset COMITY_ANVIL")
         return Path(named)
     if on_path := shutil.which("anvil"):
         return Path(on_path)

@@ -40,7 +40,8 @@ def read_private(path: Path) -> bytes:
         mode = path.stat().st_mode
         content = path.read_bytes()
     except OSError as error:
-        raise ConfigError("cannot open the key file", path=str(path), why=error.strerror) from None
+        step = "correct the path, or put the key there and: chmod 600"
+        raise ConfigError("cannot open the key file", path=str(path), why=error.strerror, next_step=step) from None
     if mode & (stat.S_IRWXG | stat.S_IRWXO):
         raise ConfigError("others can read the key file", path=str(path), next_step=f"chmod 600 {path}")
     return content
