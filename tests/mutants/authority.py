@@ -26,6 +26,14 @@ OWNERSHIP = (
         f"{OUTSIDERS}::test_an_outsider_changes_nothing",
         threats="C5",
     ),
+    swap(
+        "anyone withdraws",
+        OWNER,
+        '    assert msg.sender == self.owner, "owner: not the owner"\n    self.due[action] = 0',
+        "    self.due[action] = 0",
+        f"{ANNOUNCE}::test_an_outsider_neither_announces_nor_withdraws",
+        threats="C5",
+    ),
     drop(
         "an act without notice",
         OWNER,
@@ -82,6 +90,20 @@ OWNERSHIP = (
 )
 
 VERIFIERS = (
+    drop(
+        "an authority without neighbours",
+        AUTHORITY,
+        '    assert router != empty(address) and gate != empty(address), "authority: zero address"',
+        f"{ANNOUNCE}::test_an_authority_is_built_with_an_owner_a_delay_and_its_neighbours",
+        threats="E8",
+    ),
+    drop(
+        "acts on a verifier that is none",
+        AUTHORITY,
+        '    assert record != 0, "authority: unknown verifier"',
+        f"{REGISTER}::test_acts_on_a_verifier_that_is_not_registered_are_refused",
+        threats="A1",
+    ),
     drop(
         "a development verifier in production",
         AUTHORITY,
@@ -214,6 +236,18 @@ GUARDS = (
         "            pass",
         f"{GUARDIANS}::test_stops_of_all_guardians_count_together",
         f"{GUARDIANS}::test_no_window_of_thirty_days_holds_more_than_seven_of_stops",
+    ),
+    drop(
+        "the release of what has ended",
+        BRAKE,
+        '    assert stop & MASK_40 > block.timestamp, "authority: not stopped"',
+        f"{GUARDIANS}::test_what_is_not_stopped_is_not_released",
+    ),
+    drop(
+        "the release of what never stopped",
+        BRAKE,
+        '    assert count != 0, "authority: not stopped"',
+        f"{GUARDIANS}::test_what_is_not_stopped_is_not_released",
     ),
     drop(
         "a stop on top of another",

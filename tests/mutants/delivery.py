@@ -192,11 +192,11 @@ MUTANTS = (
         f"{GAS}::test_deliver_ends_the_run_at_the_first_envelope_that_lacks_gas",
     ),
     swap(
-        "a tier for want of gas",
+        "a valuation blamed for want of gas",
         GATE,
         "    if msg.gas - (msg.gas >> 6) < VALUATION_GAS + 20000:",
         "    if False:",
-        f"{GAS}::test_deliver_never_picks_a_lower_tier_for_want_of_gas",
+        f"{GAS}::test_deliver_blames_no_valuation_for_want_of_gas",
         threats="C16",
     ),
     swap(
@@ -291,6 +291,12 @@ MUTANTS = (
         threats="C5",
     ),
     drop(
+        "a context of nothing",
+        GATE,
+        '    assert self.current_receiver != empty(address), "gate: no hook is running"',
+        f"{RECEIVERS}::test_reply_and_context_are_closed_outside_a_hook",
+    ),
+    drop(
         "an empty reply",
         GATE,
         '    assert len(result) != 0, "gate: empty reply"',
@@ -302,7 +308,7 @@ MUTANTS = (
         "@nonreentrant\ndef deliver(",
         "def deliver(",
         f"{RECEIVERS}::test_deliver_cannot_be_entered_from_a_hook",
-        f"{RECEIVERS}::test_deliver_cannot_be_entered_for_the_envelope_whose_hook_runs",
+        f"{RECEIVERS}::test_deliver_executes_nothing_twice_that_a_hook_delivers_meanwhile",
         threats="C7",
     ),
     swap(

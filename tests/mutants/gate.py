@@ -1,9 +1,8 @@
-"""Mutants of the Gate: the structure of a run, verifiers, expiry, governance; and of receivers' policies."""
+"""Mutants of the Gate: the structure of a run, verifiers, expiry, governance."""
 
 from tests.mutants.mutant import drop, swap
 
 GATE = "Gate.vy"
-POLICIES = "parts/receiver_policies.vy"
 
 T = "contracts/gate"
 RUN, VERIFIERS, POLICY = f"{T}/test_deliver_run.py", f"{T}/test_deliver_verifiers.py", f"{T}/test_deliver_policy.py"
@@ -198,6 +197,12 @@ EXPIRY = (
         f"{EXPIRE}::test_expire_of_a_forged_call_burns_nothing",
     ),
     drop(
+        "expire assets that are decided",
+        GATE,
+        '        assert self.status[id] == UNDECIDED, "gate: already delivered"',
+        f"{EXPIRE}::test_expire_of_an_envelope_with_assets_happens_once",
+    ),
+    drop(
         "expire assets again and again",
         GATE,
         "        self.status[id] = EXPIRED",
@@ -226,6 +231,55 @@ GOVERNANCE = (
         GATE,
         '    assert self.lane_from[origin] == empty(bytes32), "gate: lane is open"',
         f"{AUTHORITY}::test_open_lane_is_for_ever",
+    ),
+    drop(
+        "a lane from nowhere",
+        GATE,
+        '    assert origin != 0 and origin <= ORIGIN_MASK and origin != CHAIN_ID, "gate: no such origin"',
+        f"{AUTHORITY}::test_open_lane_refuses_what_is_no_origin",
+        threats="A1",
+    ),
+    swap(
+        "a floor of a lane that nobody opened",
+        GATE,
+        '    assert state != 0, "gate: unknown lane"\n    assert policy',
+        "    assert policy",
+        f"{AUTHORITY}::test_a_floor_and_a_pause_need_an_open_lane",
+        threats="A1",
+    ),
+    swap(
+        "a pause of a lane that nobody opened",
+        GATE,
+        '    assert state != 0, "gate: unknown lane"\n    assert until',
+        "    assert until",
+        f"{AUTHORITY}::test_a_floor_and_a_pause_need_an_open_lane",
+        threats="A1",
+    ),
+    drop(
+        "an ill-formed floor",
+        GATE,
+        "    assert policy == 0 or receiver_policies._names_only(policy, self._registered()),"
+        ' "gate: policy is not well-formed"',
+        f"{AUTHORITY}::test_set_floor_refuses_what_is_no_policy_of_this_gate",
+        threats="B4",
+    ),
+    swap(
+        "a policy towards a lane that nobody opened",
+        GATE,
+        '    assert self.lanes[lane] != 0, "gate: unknown lane"\n    self.policies_moved = True\n'
+        "    receiver_policies._set_policy",
+        "    self.policies_moved = True\n    receiver_policies._set_policy",
+        f"{SET_POLICY}::test_a_policy_needs_an_open_lane",
+        threats="A1",
+    ),
+    swap(
+        "tiers towards a lane that nobody opened",
+        GATE,
+        '    assert self.lanes[lane] != 0, "gate: unknown lane"\n    self.policies_moved = True\n'
+        "    receiver_policies._set_tiers",
+        "    self.policies_moved = True\n    receiver_policies._set_tiers",
+        f"{SET_POLICY}::test_a_policy_needs_an_open_lane",
+        threats="A1",
     ),
     drop(
         "a lane from the zero router",
@@ -266,61 +320,6 @@ GOVERNANCE = (
         '    assert authority != empty(address) and router != empty(address), "gate: zero address"',
         f"{AUTHORITY}::test_a_gate_is_built_with_both_of_its_neighbours",
         threats="E8",
-    ),
-    drop(
-        "a policy set by anybody",
-        POLICIES,
-        "        assert convert(answer, uint256) == convert(msg.sender, uint256),"
-        ' "gate: not the receiver or its owner"',
-        f"{SET_POLICY}::test_an_outsider_sets_no_policy",
-        f"{SET_POLICY}::test_a_former_owner_sets_no_policy",
-        f"{OUTSIDERS}::test_an_outsider_changes_nothing",
-        threats="B13 C5",
-    ),
-    swap(
-        "an owner that answers too little",
-        POLICIES,
-        "        assert success and len(answer) == 32",
-        "        assert success",
-        f"{SET_POLICY}::test_an_outsider_sets_no_policy_whatever_owner_answers",
-        threats="B3",
-    ),
-    swap(
-        "a policy over verifiers that do not exist",
-        POLICIES,
-        "    return policy_module._is_wellformed(policy) and policy_module._mask(policy) & ~registered == 0",
-        "    return policy_module._is_wellformed(policy)",
-        f"{SET_POLICY}::test_a_policy_is_well_formed_and_names_registered_verifiers",
-    ),
-    swap(
-        "an ill-formed policy of a receiver",
-        POLICIES,
-        "    return policy_module._is_wellformed(policy) and policy_module._mask(policy) & ~registered == 0",
-        "    return policy_module._mask(policy) & ~registered == 0",
-        f"{SET_POLICY}::test_a_policy_is_well_formed_and_names_registered_verifiers",
-        f"{SET_POLICY}::test_no_tier_takes_calls_under_nothing",
-        threats="B4",
-    ),
-    drop(
-        "tiers in any order",
-        POLICIES,
-        '        assert i == 0 or tiers[i].minimum > previous, "gate: tiers not ascending"',
-        f"{SET_POLICY}::test_tiers_ascend",
-    ),
-    swap(
-        "a tier too low",
-        POLICIES,
-        "        if valuation < tier.minimum:",
-        "        if valuation <= tier.minimum:",
-        f"{POLICY}::test_deliver_asks_for_the_tier_of_the_receivers_own_valuation",
-    ),
-    swap(
-        "tiers that outlive the policy which replaced them",
-        POLICIES,
-        "    self.policy_of[lane][receiver] = policy\n",
-        "    if self.policy_of[lane][receiver] != TIERED:\n        self.policy_of[lane][receiver] = policy\n",
-        f"{POLICY}::test_deliver_forgets_tiers_that_a_policy_replaced",
-        threats="E14",
     ),
 )
 

@@ -1,9 +1,9 @@
-"""Mutants of the Router."""
+"""Mutants of the Router: dispatch and governance."""
 
 from tests.mutants.mutant import drop, swap
 
 ROUTER = "Router.vy"
-DISPATCH, DOOR = "contracts/router/test_dispatch.py", "contracts/router/test_send_message.py"
+DISPATCH = "contracts/router/test_dispatch.py"
 AUTHORITY = "contracts/router/test_authority_only.py"
 FORK, OUTSIDERS = "contracts/test_fork.py", "contracts/test_unauthenticated.py"
 
@@ -142,97 +142,6 @@ DISPATCHING = (
     ),
 )
 
-FRONT_DOOR = (
-    drop(
-        "the front door below its floor",
-        ROUTER,
-        '    assert lowest == 0 or policy_module._implies(terms.policy, lowest), "router: policy below the floor"',
-        f"{DOOR}::test_send_message_holds_the_floor_against_profile_and_attribute",
-    ),
-    drop(
-        "a default that nobody set",
-        ROUTER,
-        '    assert profile.policy != 0, "router: no profile for this destination"',
-        f"{DOOR}::test_send_message_has_no_policy_that_nobody_chose",
-        threats="E14",
-    ),
-    swap(
-        "the default before the sender's own",
-        ROUTER,
-        "IRouter.Profile = self.profiles[lane][sender]",
-        "IRouter.Profile = self.profiles[lane][empty(address)]",
-        f"{DOOR}::test_send_message_uses_the_senders_own_profile_where_there_is_one",
-        f"{DOOR}::test_a_new_default_changes_nothing_for_a_sender_with_a_profile",
-        threats="E14",
-    ),
-    drop(
-        "a destination without a lane",
-        ROUTER,
-        '    assert lane != empty(bytes32), "router: unknown destination"',
-        f"{DOOR}::test_send_message_refuses_a_destination_without_a_lane",
-    ),
-    swap(
-        "unknown attributes ignored",
-        ROUTER,
-        '        raise "router: unsupported attribute"',
-        "        pass",
-        f"{DOOR}::test_supports_attribute_names_exactly_what_is_understood",
-    ),
-    drop(
-        "attributes of any length",
-        ROUTER,
-        '    assert len(attribute) == 36, "router: malformed attribute"',
-        f"{DOOR}::test_send_message_refuses_malformed_attributes",
-        threats="C3",
-    ),
-    swap(
-        "a failure that would be hidden",
-        ROUTER,
-        '        assert value <= 1, "router: unsupported revertBehavior"',
-        '        assert value <= 2, "router: unsupported revertBehavior"',
-        f"{DOOR}::test_send_message_refuses_each_unsupported_value",
-    ),
-    swap(
-        "the front door's failures are final",
-        ROUTER,
-        "        flags=envelope.RETRYABLE,",
-        "        flags=0,",
-        f"{DOOR}::test_send_message_with_no_attributes_uses_the_default_profile",
-    ),
-    swap(
-        "gas beyond its field",
-        ROUTER,
-        '        assert value <= envelope.MASK_32, "router: unsupported value"\n        changed.gas_limit',
-        "        changed.gas_limit",
-        f"{DOOR}::test_send_message_refuses_each_unsupported_value",
-        threats="C4",
-    ),
-    swap(
-        "a dependency beyond its field",
-        ROUTER,
-        '            assert changed.depends_on <= lane_module.MAX_NONCE, "router: dependsOn takes a nonce of the lane"',
-        "            pass",
-        f"{DOOR}::test_send_message_refuses_each_unsupported_value",
-        threats="C4",
-    ),
-    swap(
-        "a profile in another's name",
-        ROUTER,
-        "    self._set_profile(lane, msg.sender, profile)",
-        "    self._set_profile(lane, empty(address), profile)",
-        f"{DOOR}::test_a_profile_is_the_callers_own",
-        threats="B13",
-    ),
-    drop(
-        "a profile without a return policy",
-        ROUTER,
-        "        assert policy_module._is_wellformed(profile.return_policy),"
-        ' "router: return policy is not well-formed"',
-        f"{DOOR}::test_a_profile_that_could_not_send_is_refused",
-        threats="B4",
-    ),
-)
-
 GOVERNANCE = (
     drop(
         "anyone governs the router",
@@ -255,6 +164,14 @@ GOVERNANCE = (
         ' "router: no such destination"',
         f"{AUTHORITY}::test_open_lane_refuses_what_is_no_destination",
         threats="A1",
+    ),
+    swap(
+        "an ill-formed floor of the front door",
+        ROUTER,
+        '    assert policy == 0 or policy_module._is_wellformed(policy), "router: policy is not well-formed"',
+        "    pass",
+        f"{AUTHORITY}::test_set_floor_refuses_what_is_no_policy",
+        threats="B4",
     ),
     drop(
         "a router without neighbours",
@@ -280,4 +197,4 @@ GOVERNANCE = (
     ),
 )
 
-MUTANTS = (*DISPATCHING, *FRONT_DOOR, *GOVERNANCE)
+MUTANTS = (*DISPATCHING, *GOVERNANCE)

@@ -96,6 +96,9 @@ def test_no_file_names_the_next_command(tmp_path: Path, monkeypatch: pytest.Monk
         (("chains", "alpha", "verifiers"), [{"set": "other"}], "other"),
         (("sets", "main", "threshold"), 4, "threshold"),
         (("sets", "main", "threshold"), 1, "quorum"),
+        (("sets", "main"), {"members": [f"0x{n:040x}" for n in range(1, 33)], "threshold": 15}, "1314 bytes"),
+        (("sets", "main"), {"members": [f"0x{n:040x}" for n in range(1, 22)], "threshold": 21}, "1358 bytes"),
+        (("sets", "main", "members"), [MEMBERS[0], MEMBERS[0]], "members"),
         (("sets", "main", "finality"), "soon", "finality"),
         (("sets", "main", "members"), ["0x12"], "members"),
         (("lanes",), [["alpha", "gamma"]], "gamma"),
@@ -109,6 +112,12 @@ def test_a_wrong_value_is_refused_by_name(tables: dict[str, Any], path: tuple[st
     table[path[-1]] = value
     with pytest.raises(ConfigError, match=said):
         decode_config(tables, Path("comity.toml"))
+
+
+@pytest.mark.parametrize(("members", "threshold"), [(32, 14), (20, 20)])
+def test_the_largest_sets_that_a_gate_takes_are_allowed(tables: dict[str, Any], members: int, threshold: int) -> None:
+    tables["sets"]["main"] = {"members": [f"0x{n:040x}" for n in range(1, members + 1)], "threshold": threshold}
+    assert decode_config(tables, Path("comity.toml")).sets["main"].attestation_set.proof_bytes <= 1312
 
 
 def test_one_signer_is_allowed_on_development_chains_only(tables: dict[str, Any]) -> None:

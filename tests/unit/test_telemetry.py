@@ -43,6 +43,11 @@ def lines(stream: io.StringIO) -> list[dict[str, Any]]:
         f"wss://user:{TOKEN}@node.example:8546/ws",
         f"HTTP://{TOKEN}@node.example",
         f"https://node.example#{TOKEN}",
+        f"https://user:p@{TOKEN}@node.example/x",
+        f"https://user:{TOKEN}@p@node.example",
+        f"https://user:{TOKEN}'p@node.example",
+        f"https://node.example?key=a@{TOKEN}",
+        f"https://node.example/a@{TOKEN}",
     ],
 )
 def test_no_part_of_a_url_but_its_host_is_logged(url: str, stream: io.StringIO) -> None:
@@ -55,6 +60,10 @@ def test_no_part_of_a_url_but_its_host_is_logged(url: str, stream: io.StringIO) 
     assert TOKEN not in stream.getvalue()
     assert "node.example" in stream.getvalue()
     assert TOKEN not in redact_url(f"failed ({url})")
+
+
+def test_a_url_cut_short_after_its_user_shows_nothing() -> None:
+    assert redact_url(f"https://user:{TOKEN}@") == "https://"
 
 
 def test_traceback_of_a_library_is_redacted_too(stream: io.StringIO) -> None:

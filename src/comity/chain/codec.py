@@ -18,6 +18,18 @@ TopicFilter = bytes | Sequence[bytes] | None
 
 
 _QUANTITY_LENGTH = 2 + 64
+_MAX_DEPTH = 10
+"""The deepest answer of a node, a full block with access lists in a batch, nests eight levels."""
+
+
+def _build_json_type() -> Any:
+    found: Any = bool | int | float | str | None
+    for _ in range(_MAX_DEPTH):
+        found = None | bool | int | float | str | list[found] | dict[str, found]
+    return found
+
+
+_DECODER = msgspec.json.Decoder(_build_json_type())
 
 
 class Block(msgspec.Struct, frozen=True):
@@ -85,6 +97,14 @@ class FeeHistory(msgspec.Struct, frozen=True):
     oldest_block: int
     base_fees: tuple[int, ...]
     rewards: tuple[tuple[int, ...], ...]
+
+
+def decode_json(text: bytes | bytearray) -> Any:
+    """JSON of a bounded depth: a parser that followed any would run out of stack, and end the process.
+
+    Raises: msgspec.ValidationError when it nests deeper; msgspec.DecodeError, or UnicodeDecodeError, when it is no JSON.
+    """
+    return _DECODER.decode(text)
 
 
 def to_hex(value: bytes) -> str:

@@ -85,14 +85,14 @@ class ProviderQuorum:
         votes: dict[Hashable, int] = {}
         try:
             for finished in asyncio.as_completed(tasks):
-                ballot, told = await _cast(finished, identify)
+                ballot, error = await _cast(finished, identify)
                 votes[ballot] = votes.get(ballot, 0) + 1
                 if votes[ballot] < self.quorum:
                     continue
-                if isinstance(told, NotReady | Rejected):
-                    raise told
-                if not isinstance(told, ComityError):
-                    return told
+                if error is None:
+                    return next(task.result() for task in _answered(tasks) if identify(task.result()) == ballot[1])
+                if isinstance(error, NotReady | Rejected):
+                    raise error
             raise Unavailable(
                 "too few providers agree",
                 next_step="compare the providers; add one, never lower the quorum",
@@ -161,18 +161,17 @@ async def fetch_final_number(provider: Rpc, rule: FinalityRule) -> int:
 
 
 async def _cast(
-    asked: Awaitable[T], identify: Callable[[T], Hashable]
-) -> tuple[tuple[str, Hashable], T | ComityError]:
-    """One ballot, and what was told. A failure's ballot is its kind, so that failures never vote with answers."""
+    answer: Awaitable[T], identify: Callable[[T], Hashable]
+) -> tuple[tuple[str, Hashable], ComityError | None]:
+    """One ballot. A failure's is its kind, so that failures never vote with answers."""
     try:
-        answer = await asked
+        ballot = identify(await answer)
         try:
-            ballot = identify(answer)
             hash(ballot)
-        except (TypeError, ValueError, RecursionError):
-            # Raw JSON may hold objects where a string belongs, and as deep as it could be decoded.
+        except TypeError:
+            # Raw JSON may hold objects where a string belongs.
             raise Unavailable("a provider gave a malformed answer") from None
-        return ("answer", ballot), answer
+        return ("answer", ballot), None
     except Rejected as error:
         return ("rejected", error.values.get("data") or error.reason), error
     except ComityError as error:
@@ -198,10 +197,7 @@ def _show(task: asyncio.Task[Any]) -> str:
 
 
 def _describe(answer: Any) -> str:
-    try:
-        return "0x" + answer.hash.hex() if isinstance(answer, Header) else repr(answer)
-    except (ValueError, RecursionError):
-        return "an answer that cannot be shown"
+    return "0x" + answer.hash.hex() if isinstance(answer, Header) else repr(answer)
 
 
 def _to_canonical(answer: Any) -> bytes:

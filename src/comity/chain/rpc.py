@@ -77,10 +77,9 @@ class _Answer(msgspec.Struct):
     error: _Error | None = None
 
 
-_MALFORMED = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
+_MALFORMED = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError)
 """What a parser raises on JSON of another shape."""
 
-_DECODER = msgspec.json.Decoder(list[_Answer] | _Answer)
 _ENCODER = msgspec.json.Encoder()
 
 
@@ -278,10 +277,8 @@ class Rpc:
 
 def _match_answers(body: bytes, methods: Sequence[str], host: str) -> list[Any]:
     try:
-        decoded = _DECODER.decode(body)
-    except RecursionError:
-        raise TransportRefused("answer nested too deeply") from None
-    except (msgspec.DecodeError, ValueError):
+        decoded = msgspec.convert(codec.decode_json(body), list[_Answer] | _Answer)
+    except ValueError:
         raise TransportFailed("answer is not JSON-RPC") from None
     answers = decoded if isinstance(decoded, list) else [decoded]
     if len(answers) == 1 and answers[0].id is None and answers[0].error is not None:

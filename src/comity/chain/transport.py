@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import aiohttp
 import msgspec
 
+from comity.chain.codec import decode_json
 from comity.core.errors import ConfigError
 
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
@@ -192,9 +193,9 @@ async def _read_json(reader: asyncio.StreamReader) -> bytes:
 
 def _is_json(text: bytearray) -> bool:
     try:
-        msgspec.json.decode(text, type=msgspec.Raw)
-    except msgspec.DecodeError:
-        return False
-    except RecursionError:
+        decode_json(text)
+    except msgspec.ValidationError:
         raise TransportRefused("answer nested too deeply") from None
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return False
     return True

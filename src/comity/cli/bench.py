@@ -38,7 +38,9 @@ def gas(
 @app.command()
 def relay(
     *,
-    count: Annotated[list[int] | None, typer.Option("--count", metavar="N", min=1, help="Envelopes; may be given again.")] = None,
+    count: Annotated[
+        list[int] | None, typer.Option("--count", metavar="N", min=1, help="Envelopes; may be given again.")
+    ] = None,
     json: JsonFlag = False,
 ) -> None:
     """The relayer's pace over a backlog: envelopes a second, processor time, memory."""

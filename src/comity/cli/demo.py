@@ -9,31 +9,38 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from comity.cli.output import JsonFlag, build_table, emit_json, get_console
+from comity.cli.output import JsonFlag, build_table, emit, emit_json, get_console, show
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
     from comity.devnet.demo import Demo, Progress
 
-_SVG_WIDTH = 110
-_MARKS = {"executed": "green", "failed": "red", "expired": "yellow", "undecided": "cyan"}
+_PICTURE_WIDTH = 92
+_COLOURS = {"executed": "green", "failed": "red", "expired": "yellow", "undecided": "cyan"}
 
 
 def demo(
     *,
-    chains: Annotated[int, typer.Option("--chains", min=2, max=6, help="Chains; every ordered pair is a lane.")] = 3,
-    svg: Annotated[Path | None, typer.Option("--svg", metavar="FILE", help="Save what was shown as a picture.")] = None,
+    chains: Annotated[
+        int, typer.Option("--chains", metavar="N", min=2, max=6, help="Every ordered pair is a lane.")
+    ] = 3,
+    svg: Annotated[Path | None, typer.Option("--svg", metavar="FILE", help="Save the results as a picture.")] = None,
     verbose: Annotated[bool, typer.Option("--verbose", help="Show the agents' logs on stderr.")] = False,
     json: JsonFlag = False,
 ) -> None:
-    """Show executed, failed, expired, dependent, retried and held envelopes; exit 0 only if each is as it must be."""
+    """Run a devnet and show envelopes of every kind on it.
+
+    Exit code 0 only when every one of them came out as it must.
+    """
+    from rich.console import Console
+
     from comity.devnet.demo import run_demo
     from comity.devnet.devnet import DevnetOptions
     from comity.telemetry import configure_logging
 
     configure_logging(level="info" if verbose else "critical")
-    screen = _build_screen(json, svg)
+    screen = _Screen(Console(stderr=True, highlight=False) if json else get_console())
     with tempfile.TemporaryDirectory(prefix="comity-demo-") as folder, screen:
         done = asyncio.run(run_demo(Path(folder), DevnetOptions(chains=chains), screen.show, screen.finish))
     if json:
@@ -46,20 +53,21 @@ def demo(
             }
         )
     if svg is not None:
-        screen.save(svg)
+        _save_picture(svg, screen.picture)
     if done.unexpected:
         raise typer.Exit(1)
 
 
 class _Screen:
-    """Shows a demonstration: live on a terminal, else a line for each thing that happens; a picture shows the end."""
+    """Shows a demonstration: live on a terminal, else a line for each thing that happens."""
 
-    def __init__(self, console: "Console", *, live: bool, picture: bool = False) -> None:
+    def __init__(self, console: "Console") -> None:
         from rich.live import Live
 
         self.console = console
-        self._picture = picture
-        self._live = Live(console=console, refresh_per_second=8) if live else None
+        self.picture: list[RenderableType] = []
+        """What a picture of it shows: known at its end."""
+        self._live = Live(console=console, refresh_per_second=8) if console.is_terminal else None
 
     def __enter__(self) -> "_Screen":
         return self
@@ -76,40 +84,42 @@ class _Screen:
         def follow(entry: "Progress | None") -> None:
             if self._live is not None:
                 self._live.update(_render_progress(state))
-            elif not self._picture:
-                self.console.print(_describe_event(state, entry), markup=False)
+            else:
+                self.console.print(_describe_event(state, entry), markup=False, soft_wrap=True)
 
         state.on_change = follow
 
     async def finish(self, state: "Demo") -> None:
         """Show the results and one whole trace."""
-        from comity.cli.traces import print_trace
+        from comity.cli.traces import render_trace
         from comity.devnet.demo import verify_apps
         from comity.sdk.trace import trace
 
         if self._live is not None:
             self._live.stop()
-        if self._picture:
-            self.console.print(_render_progress(state))
+        else:
+            emit(_render_progress(state), self.console)
         if not state.unexpected:
             await verify_apps(state)
-        self.console.print(_render_results(state))
-        for entry in state.unexpected:
-            outcome = entry.decision.outcome.name.lower() if entry.decision else "undecided"
-            self.console.print(f"unexpected: {entry.scenario.name} on {entry.sent.ends.name}: {outcome}", markup=False)
+        emit(_render_results(state), self.console)
         shown = _choose_for_trace(state)
-        if shown is not None:
-            print_trace(await trace(state.devnet.client, shown.sent.id), self.console)
-        counts = ", ".join(f"{count} {name}" for name, count in state.count_outcomes().items() if count)
-        verdict = "every outcome is the expected one" if not state.unexpected else "not as expected"
-        self.console.print(f"{len(state.progress)} envelopes in {state.seconds:.1f} s: {counts}; {verdict}")
+        story = [render_trace(await trace(state.devnet.client, shown.sent.id))] if shown else []
+        verdict = _render_verdict(state)
+        for part in (*story, "", verdict):
+            emit(part, self.console)
+        self.picture = [_render_progress(state), *story, "", verdict]
 
-    def save(self, path: Path) -> None:
-        """Write what was shown as SVG."""
-        svg = self.console.export_svg(title="comity demo")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # Without the fonts that rich would load from elsewhere.
-        path.write_text(re.sub(r"@font-face \{.*?\}\s*", "", svg, flags=re.DOTALL))
+
+def _save_picture(path: Path, parts: "list[RenderableType]") -> None:
+    """Write the end of a demonstration as SVG, without the fonts that rich would load from elsewhere."""
+    from rich.console import Console
+
+    console = Console(record=True, width=_PICTURE_WIDTH, force_terminal=True, highlight=False, file=StringIO())
+    for part in parts:
+        console.print(part)
+    svg = console.export_svg(title="comity demo")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(re.sub(r"@font-face \{.*?\}\s*", "", svg, flags=re.DOTALL))
 
 
 def _choose_for_trace(state: "Demo") -> "Progress | None":
@@ -119,29 +129,51 @@ def _choose_for_trace(state: "Demo") -> "Progress | None":
     return max(replied, key=lambda entry: entry.scenario.expected.name == "EXECUTED", default=None)
 
 
-def _build_screen(json: bool, svg: Path | None) -> _Screen:
-    from rich.console import Console
-
-    if svg is not None:
-        console = Console(record=True, width=_SVG_WIDTH, force_terminal=True, highlight=False, file=StringIO())
-        return _Screen(console, live=False, picture=True)
-    console = Console(stderr=True, highlight=False) if json else get_console()
-    return _Screen(console, live=console.is_terminal)
-
-
 def _render_progress(state: "Demo") -> "RenderableType":
-    from comity.devnet.demo import SCENARIOS
+    """A row for each kind of envelope: how it must end, and how many have."""
+    from comity.devnet.demo import SCENARIOS, summarize
 
-    table = build_table(f"{state.seconds:5.1f} s · {state.note}")
-    for column in ("scenario", "sent", "under way", "as expected", "unexpected"):
-        table.add_column(column, justify="left" if column == "scenario" else "right")
+    table = build_table(f"{state.seconds:.1f} s · {state.note}")
+    for column in ("", "envelopes", "must be", "sent", "waiting", "as they must", "blocks", "gas each"):
+        table.add_column(column, justify="left" if column in ("", "envelopes", "must be") else "right")
     for scenario in SCENARIOS:
-        entries = [entry for entry in state.progress.values() if entry.scenario is scenario]
-        decided = [entry for entry in entries if entry.decision is not None]
-        good = sum(entry.decision.outcome is scenario.expected for entry in decided if entry.decision)
-        row = (len(entries), len(entries) - len(decided), good, len(decided) - good)
-        table.add_row(scenario.name, *(str(count) if count else "·" for count in row))
+        summary = summarize([entry for entry in state.progress.values() if entry.scenario is scenario])
+        done = summary.sent - summary.waiting
+        mark = "[bold red]✗" if summary.unexpected else "[green]✓" if done and not summary.waiting else "[yellow]…"
+        outcome = scenario.expected.name.lower()
+        counts = (summary.sent, summary.waiting, done - summary.unexpected, summary.blocks, summary.gas)
+        cells = [show(count) if count else "·" for count in counts]
+        table.add_row(mark, scenario.name, f"[{_COLOURS[outcome]}]{outcome}", *cells)
     return table
+
+
+def _render_results(state: "Demo") -> "RenderableType":
+    """A row for each lane and outcome."""
+    from comity.devnet.demo import group_results
+
+    table = build_table("")
+    for column in ("lane", "outcome", "envelopes", "latency in blocks", "longest", "gas each"):
+        table.add_column(column, justify="left" if column in ("lane", "outcome") else "right")
+    above = ""
+    for (lane, outcome), summary in group_results(state.progress.values()).items():
+        cells = (summary.sent, summary.blocks, summary.longest, summary.gas)
+        table.add_row(lane if lane != above else "", f"[{_COLOURS.get(outcome, 'white')}]{outcome}", *map(show, cells))
+        above = lane
+    return table
+
+
+def _render_verdict(state: "Demo") -> "RenderableType":
+    from rich.text import Text
+
+    counts = ", ".join(f"{count} {name}" for name, count in state.count_outcomes().items() if count)
+    text = Text(f"{len(state.progress)} envelopes in {state.seconds:.1f} s: {counts}; ")
+    if not state.unexpected:
+        return text.append("every outcome is the expected one", "bold green")
+    text.append(f"{len(state.unexpected)} not as expected", "bold red")
+    for entry in state.unexpected:
+        outcome = entry.decision.outcome.name.lower() if entry.decision else "undecided"
+        text.append(f"\n{entry.sent.ends.name} #{entry.sent.envelope.nonce}, {entry.scenario.name}: {outcome}")
+    return text
 
 
 def _describe_event(state: "Demo", entry: Any) -> str:
@@ -149,20 +181,8 @@ def _describe_event(state: "Demo", entry: Any) -> str:
     if entry is None:
         return f"{clock} {state.note}"
     sent = entry.sent
-    head = f"{clock} {sent.ends.name} #{sent.envelope.nonce}"
+    head = f"{clock} {sent.ends.name} #{sent.envelope.nonce}, {entry.scenario.name}:"
     if entry.decision is None:
-        return f"{head} sent: {entry.scenario.name}"
+        return f"{head} sent"
     outcome = entry.decision.outcome.name.lower()
-    return f"{head} {outcome} after {entry.blocks} blocks, {entry.gas:,} gas: {entry.scenario.name}"
-
-
-def _render_results(state: "Demo") -> "RenderableType":
-    from comity.devnet.demo import group_results
-
-    table = build_table("outcomes")
-    for column in ("lane", "outcome", "envelopes", "blocks, median", "blocks, longest", "gas, median"):
-        table.add_column(column, justify="left" if column in ("lane", "outcome") else "right")
-    for lane, outcome, *numbers in group_results(list(state.progress.values())):
-        colour = _MARKS.get(outcome, "white")
-        table.add_row(lane, f"[{colour}]{outcome}[/{colour}]", *(f"{number:,}" for number in numbers))
-    return table
+    return f"{head} {outcome} after {entry.blocks} blocks, {entry.gas:,} gas"

@@ -11,9 +11,9 @@ from comity.cli.output import (
     ConfigFlag,
     JsonFlag,
     complete_step,
-    emit_error,
     emit_fields,
     emit_json,
+    exit_after_output,
     quiet_logs,
     show_result,
     show_time,
@@ -115,9 +115,9 @@ async def _await_outcome(client: "Client", sent: "Sent", fields: dict[str, Any],
     else:
         emit_fields(_shorten_outcome(outcome))
     if decision is None:
-        _exit(NotReady(f"still undecided after {seconds:g} s", next_step=step))
+        exit_after_output(NotReady(f"still undecided after {seconds:g} s", next_step=step))
     elif not _is_well(decision):
-        _exit(Rejected(f"the outcome is {outcome['outcome']}", next_step=step))
+        exit_after_output(Rejected(f"the outcome is {outcome['outcome']}", next_step=step))
 
 
 def _shorten_outcome(outcome: dict[str, Any]) -> dict[str, Any]:
@@ -171,12 +171,6 @@ async def _validate_expirable(client: "Client", ends: "LaneEnds", envelope_id: "
     if left >= 0:
         step = f"sleep {left + 1}; comity expire {shown}"
         raise NotReady(f"its deadline, {show_time(deadline)}, has not passed: {left} s to go", next_step=step)
-
-
-def _exit(error: NotReady | Rejected) -> None:
-    """Exit with an error's code, and say it on stderr: stdout has the data already."""
-    emit_error(error, [argument for argument in sys.argv if argument != "--json"])
-    raise typer.Exit(error.exit_code)
 
 
 def _is_well(decision: "Decision | None") -> bool:

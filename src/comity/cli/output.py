@@ -4,7 +4,7 @@ import shlex
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
@@ -71,6 +71,12 @@ def emit_error(error: ComityError, arguments: Sequence[str] = ()) -> None:
     if step:
         lines.append(f"next:  {step}")
     sys.stderr.write("\n".join(lines) + "\n")
+
+
+def exit_after_output(error: ComityError) -> NoReturn:
+    """Exit with an error's code, and say it on stderr only: stdout has the data already."""
+    emit_error(error, [argument for argument in sys.argv if argument != "--json"])
+    raise typer.Exit(error.exit_code)
 
 
 def _choose_step(error: ComityError) -> str:

@@ -15,7 +15,7 @@ from comity.core.errors import NotReady
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from rich.console import Console
+    from rich.console import RenderableType
 
     from comity.config import LoadedConfig
     from comity.core.types import Address
@@ -40,7 +40,7 @@ def trace(*, identifier: IdentifierArgument, config: ConfigFlag = None, json: Js
         if json:
             emit_json(describe_trace(story))
         else:
-            print_trace(story)
+            emit(render_trace(story))
         if story.outcome is None:
             raise typer.Exit(NotReady.exit_code)
 
@@ -89,8 +89,8 @@ def describe_trace(story: "Trace") -> dict[str, Any]:
     }
 
 
-def print_trace(story: "Trace", console: "Console | None" = None) -> None:
-    """Print a trace for people."""
+def render_trace(story: "Trace") -> "RenderableType":
+    """Lay out a trace for people."""
     from rich.text import Text
     from rich.tree import Tree
 
@@ -110,7 +110,7 @@ def print_trace(story: "Trace", console: "Console | None" = None) -> None:
         for step in obstacle.next_steps:
             reason.append(f"\n→ {complete_step(step, sys.argv)}", "bold default")
         tree.add(reason)
-    emit(tree, console)
+    return tree
 
 
 def _describe_dispatched(details: dict[str, Any]) -> list[str]:

@@ -97,6 +97,12 @@ class AttestationSet:
         _validate_threshold(self.threshold, len(self.members))
 
     @property
+    def proof_bytes(self) -> int:
+        """How long a proof of this set is."""
+        absent = len(self.members) - self.threshold
+        return HEADER_BYTES + ADDRESS_BYTES * absent + SIGNATURE_BYTES * self.threshold
+
+    @property
     def id(self) -> int:
         """Low 216 bits of keccak256(abi.encode(uint256, uint256, uint256, address[]))."""
         heads = (self.epoch, self.threshold, self.finality, 4 * 32, len(self.members))

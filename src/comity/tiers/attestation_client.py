@@ -27,7 +27,9 @@ MAX_PAGE: Final = 256
 _ENTRY_BYTES: Final = 1024
 MAX_ANSWER_BYTES: Final = 4096 + MAX_PAGE * _ENTRY_BYTES
 TIMEOUT_SECONDS: Final = 5.0
-STRAGGLER_SECONDS: Final = 0.5
+STRAGGLER_SECONDS: Final = 0.25
+HANGING_SECONDS: Final = 30.0
+"""How long nobody waits for an attestor that let a question time out; it is asked all the same."""
 
 log = structlog.get_logger(__name__)
 
@@ -83,6 +85,8 @@ class AttestationClient:
         self._straggler = straggler
         self._max_answer_bytes = max_answer_bytes
         self._session: aiohttp.ClientSession | None = None
+        self._hanging: dict[str, float] = {}
+        """Attestors that timed out, and until when they are taken to hang."""
 
     async def __aenter__(self) -> Self:
         return self
@@ -94,8 +98,9 @@ class AttestationClient:
 
     async def close(self) -> None:
         """Release the connections."""
-        if self._session:
-            await self._session.close()
+        session, self._session = self._session, None
+        if session:
+            await session.close()
 
     async def fetch(self, lane: Lane, direction: Direction, min_nonce: int) -> list[tuple[Word, bytes]]:
         """Fetch the lowest words from `min_nonce` on that enough members signed, with a proof of each, in order.
@@ -134,7 +139,8 @@ class AttestationClient:
     ) -> list[Attestation]:
         """Fetch a page from all attestors at once; each attestation returned is a member's, recovered.
 
-        Once a word has enough signatures, the attestors that have not answered are waited for only a little longer.
+        Once a word has enough signatures, the attestors that have not answered are waited for only a little longer;
+        and so are those that let a question time out lately, enough or not.
 
         Raises:
             Unavailable: none of them gives a usable answer.
@@ -147,7 +153,8 @@ class AttestationClient:
         answers = 0
         try:
             while pending:
-                patience = self._straggler if answers and self._choose_words(found.values()) else None
+                is_enough = bool(self._choose_words(found.values())) or all(map(self._is_hanging, pending))
+                patience = self._straggler if is_enough else None
                 done, pending = await asyncio.wait(pending, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
                 if not done:
                     break
@@ -171,6 +178,9 @@ class AttestationClient:
         chosen = (word for each in self._sets.values() for word in choose_words(found, each))
         return {word.checkpoint.nonce: word for word in chosen}
 
+    def _is_hanging(self, task: asyncio.Task[AttestationPage | None]) -> bool:
+        return self._hanging.get(task.get_name(), 0) > asyncio.get_running_loop().time()
+
     async def _fetch_page(self, url: str, path: str) -> AttestationPage | None:
         if self._session is None:
             self._session = aiohttp.ClientSession(timeout=self._timeout, cookie_jar=aiohttp.DummyCookieJar())
@@ -181,9 +191,14 @@ class AttestationClient:
                 self._note_failure(url, f"status {response.status}")
                 return None
             page = _DECODER.decode(body)
-        except (aiohttp.ClientError, TimeoutError, OSError, Invalid, msgspec.MsgspecError, UnicodeDecodeError) as error:
+        except TimeoutError:
+            self._hanging[url] = asyncio.get_running_loop().time() + HANGING_SECONDS
+            self._note_failure(url, "no answer in time")
+            return None
+        except (aiohttp.ClientError, OSError, Invalid, ValueError, RecursionError) as error:
             self._note_failure(url, str(error) or type(error).__name__)
             return None
+        self._hanging.pop(url, None)
         if url in self._failing:
             self._failing.discard(url)
             log.info("attestor.recovered", url=url)

@@ -8,6 +8,8 @@ import pytest
 from comity.chain.bindings import encode_deliver
 from comity.core.delivery import encode_body
 from comity.core.envelope import Flags
+from comity.core.errors import Rejected
+from comity.core.types import Address
 from tests.contracts.chain import refused
 from tests.contracts.world import BURN, FIRST, POLICY, RELAYER, SECOND, YES, decode_all, policy_of
 
@@ -147,6 +149,35 @@ async def test_deliver_never_picks_a_lower_tier_for_want_of_gas(world, sent):
         assert outcomes == {}
         _, outcomes = await try_with(world, strong, gas)
         assert outcomes in ({}, {weak.id: 1})
+
+
+# Returns zero, but reverts with less than 90,536 gas.
+HUNGRY = "0x620161a85a10600d5760205ff35b5f5ffd"
+
+
+@pytest.mark.threat("C16")
+async def test_deliver_blames_no_valuation_for_want_of_gas(world, sent):
+    """The relayer hears that more gas is needed, not that the receiver is at fault."""
+    receiver = Address(b"\xc2" * 20)
+    await world.destination.rpc.call("anvil_setCode", receiver, HUNGRY)
+    await world.destination.act(
+        world.target.gate,
+        "set_tiers(bytes32,address,(uint256,uint256)[])",
+        world.lane,
+        receiver,
+        [(0, POLICY)],
+        sender=receiver,
+    )
+    sent.add(receiver, gas_limit=0)
+    delivery, reasons = sent.run(), set()
+    for gas in range(compute_intrinsic_gas(delivery), 400_000, 2_003):
+        try:
+            data = encode_deliver(delivery.before, bytes(32), encode_body(delivery))
+            await world.destination.call(world.target.gate, data, gas=gas)
+        except Rejected as rejected:
+            reasons.add(rejected.reason)
+    assert "gate: more gas needed" in reasons
+    assert "gate: valuation failed" not in reasons
 
 
 @pytest.mark.threat("C18")

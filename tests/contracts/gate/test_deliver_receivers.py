@@ -149,29 +149,31 @@ async def call_from_hook(world, target: Address, calldata: bytes) -> Address:
     return receiver
 
 
-@pytest.mark.threat("C7")
-async def test_deliver_cannot_be_entered_from_a_hook(world, sent):
-    receiver = await world.deploy_receiver()
-    sent.add(receiver)
-    sent.add(receiver)
+async def deliver_from_hook(world, sent):
+    """A hook with gas in plenty that delivers the envelope after its own; and the receiver of that."""
+    receiver, other = await world.deploy_receiver(), await world.deploy_receiver()
+    sent.add(receiver, gas_limit=5_000_000)
+    sent.add(other, gas_limit=300_000)
     inner = sent.run(2, 2)
     calldata = encode_deliver(inner.before, ZERO, encode_body(inner))
     await world.destination.act(receiver, "set_call(address,bytes)", world.target.gate, calldata)
+    return receiver, other
+
+
+@pytest.mark.threat("C7")
+async def test_deliver_cannot_be_entered_from_a_hook(world, sent):
+    receiver, _ = await deliver_from_hook(world, sent)
     await world.deliver(sent.run(1, 1))
     assert await world.destination.read(receiver, "called()") == 0
     assert [await world.mark(nonce) for nonce in (1, 2)] == [1, 0]
 
 
 @pytest.mark.threat("C7")
-async def test_deliver_cannot_be_entered_for_the_envelope_whose_hook_runs(world, sent):
-    """Its mark is written only after the hook: the lock alone keeps it from being executed again and again."""
-    receiver = await world.deploy_receiver()
-    sent.add(receiver, gas_limit=3_000_000)
-    inner = sent.run()
-    calldata = encode_deliver(inner.before, ZERO, encode_body(inner))
-    await world.destination.act(receiver, "set_call(address,bytes)", world.target.gate, calldata)
-    await world.deliver(inner)
-    assert await world.count(receiver) == 1
+async def test_deliver_executes_nothing_twice_that_a_hook_delivers_meanwhile(world, sent):
+    """The outer run has read its marks before: the lock alone keeps it from executing the second once more."""
+    _, other = await deliver_from_hook(world, sent)
+    await world.deliver(sent.run())
+    assert await world.count(other) == 1
 
 
 @pytest.mark.threat("C7")
@@ -213,22 +215,27 @@ async def test_the_router_stays_open_inside_a_hook(world, sent):
     assert await read_bytes(world.destination, receiver, "answer()") == encode_revert("router: unknown lane")
 
 
+def ask_to_reply(content: bytes) -> bytes:
+    """Calldata that makes a Receiver reply, whoever asks it."""
+    reply = encode_call("reply(bytes)", content)
+    return encode_call("relay(bytes,bytes)", reply, reply)
+
+
 async def test_reply_is_refused_to_everybody_but_the_receiver_whose_hook_runs(world, sent):
-    reply = encode_call("reply(bytes)", b"forged")
-    accomplice = await call_from_hook(world, world.target.gate, reply)
-    relay = encode_call("receiveMessage(bytes32,bytes,bytes)", ZERO, b"", b"")
-    receiver = await call_from_hook(world, accomplice, relay)
+    accomplice = await world.deploy_receiver()
+    receiver = await call_from_hook(world, accomplice, ask_to_reply(b"forged"))
     sent.add(receiver)
     receipt = await world.deliver(sent.run())
     assert not [log for log in receipt.logs if log.topics[0] == REPLIED]
     assert await world.mark(1) == 1
+    refusal = encode_revert("gate: no hook of this receiver is running")
+    assert await read_bytes(world.destination, receiver, "answer()") == refusal
 
 
 async def test_reply_of_one_receiver_is_refused_in_the_hook_of_the_next(world, sent):
     """A receiver that was served before in the same run is an outsider again."""
-    reply = encode_call("reply(bytes)", b"late")
-    first = await call_from_hook(world, world.target.gate, reply)
-    second = await call_from_hook(world, first, encode_call("receiveMessage(bytes32,bytes,bytes)", ZERO, b"", b""))
+    first = await call_from_hook(world, world.target.gate, encode_call("reply(bytes)", b"its own"))
+    second = await call_from_hook(world, first, ask_to_reply(b"late"))
     sent.add(first)
     sent.add(second)
     receipt = await world.deliver(sent.run())

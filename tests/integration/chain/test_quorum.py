@@ -68,6 +68,27 @@ async def test_one_failure_of_three_is_borne_but_never_makes_the_quorum_smaller(
         await quorum.agree("eth_chainId")
 
 
+@pytest.mark.parametrize("depth", [700, 850, 900, 950, 2_000, 100_000])
+async def test_a_liar_that_nests_is_a_failed_provider_however_deep(proxies, http_server, depth):
+    """Up to some depth the answer is still decoded, and must not break what is done with it."""
+
+    async def handle(request):
+        question = await request.json()
+        return web.Response(body=b'{"id":%d,"result":' % question["id"] + b"[" * depth + b"]" * depth + b"}")
+
+    async with http_server(handle) as url:
+        made = ProviderQuorum([Rpc(each, timeout=5, retries=0) for each in (url, *(p.url for p in proxies[:2]))], 2)
+        assert await made.chain_id() == 31337
+        assert await made.agree("eth_chainId") == hex(31337)
+        assert await made.agreed_finalized(LATEST) == 0
+        assert (await made.agreed_header(0)).number == 0
+        proxies[0].alter = lie(eth_chainId="0x1", eth_blockNumber="0x" + "f" * 5000)
+        for ask in (made.chain_id(), made.agree("eth_chainId"), made.agreed_finalized(LATEST)):
+            with pytest.raises(Unavailable):
+                await ask
+        await made.close()
+
+
 async def test_three_answers_are_no_agreement(quorum, proxies):
     for number, proxy in enumerate(proxies):
         proxy.alter = lie(eth_chainId=hex(number))

@@ -7,6 +7,7 @@ import traceback
 import pytest
 from aiohttp import web
 
+from comity.chain.codec import from_quantity
 from comity.chain.revert import encode_revert
 from comity.chain.rpc import Rpc, RpcError
 from comity.core.errors import ConfigError, NotReady, Rejected, Unavailable
@@ -209,6 +210,97 @@ async def test_a_malformed_answer_is_the_providers_fault(http_server, result):
             await rpc.chain_id()
         with pytest.raises(Unavailable, match="malformed"):
             await rpc.fetch_proof(TARGET, [])
+
+
+async def test_a_malformed_answer_in_a_batch_is_the_providers_fault(http_server):
+    async def handle(request):
+        good, bad = await request.json()
+        return web.json_response([{"id": good["id"], "result": "0x1"}, {"id": bad["id"], "result": None}])
+
+    async with http_server(handle) as url, Rpc(url) as rpc:
+        calls = [("eth_chainId", []), ("eth_blockNumber", [])]
+        assert await rpc.batch(calls) == ["0x1", None]
+        for in_place in (False, True):
+            with pytest.raises(Unavailable, match="malformed"):
+                await rpc.batch(calls, parse=from_quantity, return_exceptions=in_place)
+
+
+async def test_a_batch_is_parsed_around_its_errors(http_server):
+    async def handle(request):
+        good, bad = await request.json()
+        return web.json_response([{"id": good["id"], "result": "0x7"}, {"id": bad["id"], "error": {"code": -32000}}])
+
+    async with http_server(handle) as url, Rpc(url) as rpc:
+        calls = [("eth_chainId", []), ("eth_blockNumber", [])]
+        number, error = await rpc.batch(calls, parse=from_quantity, return_exceptions=True)
+        assert number == 7
+        assert isinstance(error, RpcError)
+        with pytest.raises(RpcError):
+            await rpc.batch(calls, parse=from_quantity)
+
+
+def nest(depth, opening=b"[", closing=b"]"):
+    return b'{"jsonrpc":"2.0","id":0,"result":' + opening * depth + b"1" + closing * depth + b"}"
+
+
+@pytest.mark.parametrize("depth", [2_000, 100_000])
+@pytest.mark.parametrize("body", [nest, lambda depth: nest(depth, b'{"data":', b"}")], ids=["arrays", "objects"])
+async def test_an_answer_nested_too_deeply_is_the_providers_fault_and_not_asked_for_again(http_server, depth, body):
+    seen = []
+
+    async def handle(request):
+        seen.append(1)
+        return web.Response(body=body(depth))
+
+    async with http_server(handle) as url, Rpc(url) as rpc:
+        with pytest.raises(Unavailable, match="nested"):
+            await rpc.call("eth_chainId")
+    assert len(seen) == 1
+
+
+async def test_error_data_as_deep_as_can_be_decoded_is_no_crash(http_server):
+    data = b'{"data":' * 900 + b"1" + b"}" * 900
+    error = b'{"jsonrpc":"2.0","id":0,"error":{"code":3,"message":"revert","data":' + data + b"}}"
+
+    async def handle(request):
+        return web.Response(body=error)
+
+    async with http_server(handle) as url, Rpc(url) as rpc:
+        with pytest.raises((Rejected, Unavailable)):
+            await rpc.eth_call(TARGET, b"")
+
+
+async def test_nesting_over_ipc_is_refused(tmp_path):
+    async def handle(reader, writer):
+        await reader.readuntil(b"}")
+        writer.write(nest(100_000))
+        await writer.drain()
+
+    server = await asyncio.start_unix_server(handle, tmp_path / "ipc")
+    async with server, Rpc(str(tmp_path / "ipc")) as rpc:
+        with pytest.raises(Unavailable, match="nested"):
+            await rpc.chain_id()
+
+
+async def test_an_answer_beyond_bounds_is_refused(http_server, monkeypatch):
+    monkeypatch.setattr("comity.chain.transport.MAX_ANSWER_BYTES", 1000)
+
+    async def handle(request):
+        return web.Response(body=b" " * 1001 + b"{}")
+
+    async with http_server(handle) as url, Rpc(url) as rpc:
+        with pytest.raises(Unavailable, match="too large"):
+            await rpc.chain_id()
+
+
+@pytest.mark.parametrize("result", ["0x" + "f" * 5000, "0x1" + "0" * 64, "0x" + "0" * 65])
+async def test_a_quantity_beyond_256_bits_is_malformed(http_server, result):
+    async def handle(request):
+        return respond(await request.json(), result=result)
+
+    async with http_server(handle) as url, Rpc(url) as rpc:
+        with pytest.raises(Unavailable, match="malformed"):
+            await rpc.chain_id()
 
 
 async def test_a_batch_refused_as_a_whole_fails_each_call(http_server):

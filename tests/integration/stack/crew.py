@@ -53,7 +53,7 @@ class Crew:
             for chain in chains or tuple(attestor.health):
                 try:
                     await attestor.attest(chain)
-                except (NotReady, Unavailable) as error:
+                except ComityError as error:
                     found.append(error)
         return found
 

@@ -5,11 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from comity.chain.bindings import decode_uint, encode_verifiers
 from comity.compiler import load_artifact
 from comity.core.checkpoint import Checkpoint
 from comity.core.errors import Rejected
 from comity.core.policy import Policy
-from comity.core.types import Direction, Outcome, Seconds, Word
+from comity.core.types import Address, Direction, Outcome, Seconds, Word
 from comity.devnet.devnet import derive_signer
 from comity.sdk.trace import trace
 from comity.tiers.attestation import AttestationVerifier, build_proof, sign_checkpoint
@@ -56,7 +57,13 @@ async def work(world: World, folder: Path) -> None:
         assert relayer.store.load_dead(world.lane, limit=1) == []
 
 
-async def expect_refusal(reason: str, world: World, signature: str, *values: object, by: bytes) -> None:
+async def fetch_suspension(world: World) -> int:
+    """Seconds until the main verifier counts again."""
+    record = decode_uint(await world.destination.rpc.eth_call(world.gate, encode_verifiers(0)))
+    return (record >> 200 & (1 << 40) - 1) - (await world.destination.rpc.fetch_block()).timestamp
+
+
+async def expect_refusal(reason: str, world: World, signature: str, *values: object, by: Address) -> None:
     with pytest.raises(Rejected) as refused:
         await world.act(signature, *values, by=by)
     assert refused.value.reason == reason
@@ -199,7 +206,9 @@ async def test_evidence_of_equivocation_suspends_the_verifier_and_nobody_can_end
     await work(world, tmp_path)
     assert await world.fetch_outcomes(main.id) == []
 
-    await world.destination.pass_time(DAY)
+    left = await fetch_suspension(world)
+    assert left >= DAY, "the owner has time to revoke"
+    await world.destination.pass_time(left)
     await work(world, tmp_path)
     assert await world.fetch_outcomes(main.id) == EXECUTED, "it ends by itself, unless the owner revokes meanwhile"
 

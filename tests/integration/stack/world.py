@@ -43,7 +43,6 @@ ONLY_RESERVE: Final = Policy(required=frozenset({1}))
 FINALIZED_DEPTH: Final = 2
 """Anvil, with one slot in an epoch, calls the block two behind the latest finalized."""
 OWNER, SENDER, RELAYER, GUARDIAN = (derive_signer(role) for role in ("owner", "sender", "relayer", "guardian"))
-GUARDIAN_SECONDS: Final = 3600
 
 _NOBODY: Final = Address(bytes(20))
 _GAS: Final = 12_000_000

@@ -18,7 +18,7 @@ from comity.agents.attestor.duty import AttestedChain, Duty
 from comity.agents.attestor.witness import StatePruned, Witness
 from comity.agents.runner import failpoint
 from comity.core.checkpoint import Checkpoint
-from comity.core.errors import Invalid, NotReady, Unavailable
+from comity.core.errors import ComityError, ConfigError, Invalid, NotReady
 from comity.core.lane import SNAPSHOT_INTERVAL
 from comity.core.types import ChainId, Hash32, Seconds, Word
 from comity.proofs.header import Header
@@ -104,7 +104,7 @@ class Attestor:
                 raise errors.exceptions[0] from None
 
     async def _follow(self, chain_id: ChainId) -> None:
-        health = self.health[chain_id]
+        """Attest one chain until cancelled; no failure of it ends the others."""
         is_identified = False
         while True:
             try:
@@ -112,14 +112,28 @@ class Attestor:
                     await self.verify_identity(chain_id)
                     is_identified = True
                 await self.attest(chain_id)
-                health.error = None
-            except (NotReady, Unavailable) as error:
+                self._note_round(chain_id, None)
+            except ComityError as error:
                 # whoever answers next may be another chain
                 is_identified = False
-                health.error = error.message
-                self._metrics.count_error(self.name, type(error).__name__.lower())
-                log.warning("chain.interrupted", chain=health.name, error=error, next_step=error.next_step)
+                self._note_round(chain_id, error)
             await asyncio.sleep(self._poll_seconds)
+
+    def _note_round(self, chain_id: ChainId, error: ComityError | None) -> None:
+        """Tell how a round went; the log hears of it when it went otherwise than the last one."""
+        health = self.health[chain_id]
+        before, health.error = health.error, error.message if error else None
+        health.is_halted = isinstance(error, ConfigError)
+        if error:
+            self._metrics.count_error(self.name, type(error).__name__.lower())
+        if health.error == before:
+            return
+        if error is None:
+            log.info("chain.attested", chain=health.name)
+        elif health.is_halted:
+            log.error("chain.halted", chain=health.name, error=error, next_step=error.next_step)
+        else:
+            log.warning("chain.interrupted", chain=health.name, error=error, next_step=error.next_step)
 
     async def verify_identity(self, chain_id: ChainId) -> None:
         """Check the chain and its contracts. Raises: ConfigError, Unavailable."""
@@ -131,13 +145,13 @@ class Attestor:
 
         Raises:
             NotReady: nothing new is final.
-            Unavailable: too few providers or no store; what could be signed was.
+            ComityError: too few providers, or no store; what could be signed was.
         """
         witness = self._witnesses[chain_id]
         halted = {(halt.lane, halt.direction) for halt in self._store.load_halts()}
         final = await witness.fetch_final()
         self._note_final(chain_id, final)
-        failure: NotReady | Unavailable | None = None
+        failure: ComityError | None = None
         for duty in self._duties:
             if duty.chain_id != chain_id:
                 continue
@@ -148,7 +162,7 @@ class Attestor:
                 await self._attest(duty, witness, final)
             except Halted:
                 halted.add((duty.id, duty.direction))
-            except (NotReady, Unavailable) as error:
+            except ComityError as error:
                 failure = error
         if failure:
             raise failure

@@ -5,9 +5,10 @@ caller learns more of a failure than its kind. Spec: spec/verification.md, "Atte
 Twin: tiers/attestation_client.py.
 """
 
+import asyncio
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
 from typing import Final
 
@@ -25,6 +26,8 @@ from comity.tiers.attestation_client import MAX_PAGE, AttestationEntry, Attestat
 MAX_LINE_BYTES: Final = 2048
 MAX_FIELD_BYTES: Final = 2048
 KEEPALIVE_SECONDS: Final = 15.0
+MAX_CONNECTIONS: Final = 256
+"""Beyond them callers are hung up on, so that they never use up the sockets by which the chains are asked."""
 SHUTDOWN_SECONDS: Final = 1.0
 _LANE: Final = re.compile(r"0x[0-9a-f]{64}")
 _NUMBER: Final = re.compile(r"0|[1-9][0-9]{0,12}")
@@ -46,6 +49,8 @@ class ChainHealth:
     final_hash: Hash32 | None = None
     error: str | None = "not asked yet"
     """Why the last round signed nothing; None when it went well."""
+    is_halted: bool = False
+    """Whether it waits for the operator: this is another chain than configured, or without its contracts."""
 
 
 class AttestorApi:
@@ -89,19 +94,20 @@ class AttestorApi:
         )
         await runner.setup()
         try:
-            site = web.TCPSite(runner, self._host, self.port)
-            await site.start()
-            self.port = runner.addresses[0][1]
-            log.info("api.started", url=self.url)
-            yield
+            accept = _bound_connections(runner)
+            with closing(await asyncio.get_running_loop().create_server(accept, self._host, self.port)) as listener:
+                self.port = listener.sockets[0].getsockname()[1]
+                log.info("api.started", url=self.url)
+                yield
         finally:
             await runner.cleanup()
 
     async def _answer_health(self, request: web.Request) -> web.Response:
         halts = self._store.load_halts()
-        is_well = not halts and all(chain.error is None for chain in self._health.values())
+        is_halted = bool(halts) or any(chain.is_halted for chain in self._health.values())
+        is_well = not is_halted and all(chain.error is None for chain in self._health.values())
         body = {
-            "status": "halted" if halts else "ok" if is_well else "waiting",
+            "status": "halted" if is_halted else "ok" if is_well else "waiting",
             "signer": "0x" + self._signer.hex(),
             "chains": {
                 chain.name: {
@@ -139,6 +145,17 @@ class AttestorApi:
             oldest_first=_parse_order(query),
         )
         return _respond(AttestationPage("0x" + lane.hex(), int(direction), [_to_entry(record) for record in records]))
+
+
+class _HangUp(asyncio.Protocol):
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        transport.close()
+
+
+def _bound_connections(runner: web.AppRunner) -> Callable[[], asyncio.BaseProtocol]:
+    server = runner.server
+    assert server
+    return lambda: server() if len(server.connections) < MAX_CONNECTIONS else _HangUp()
 
 
 @web.middleware

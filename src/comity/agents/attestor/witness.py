@@ -30,6 +30,8 @@ class Witness:
 
     def __init__(self, chain: AttestedChain) -> None:
         self.chain = chain
+        self._refused: dict[tuple[str, Address], str] = {}
+        """Why a provider's last proof of a contract's state was refused: the log hears of a change only."""
 
     async def verify_identity(self, contracts: Sequence[Address]) -> None:
         """Check that this is the chain it should be and that the contracts are on it.
@@ -48,7 +50,7 @@ class Witness:
                 next_step="correct the chain's providers",
             )
         for contract in contracts:
-            if await self.chain.quorum.agree("eth_getCode", contract, "latest") == "0x":
+            if not await self.chain.quorum.vote(lambda provider, at=contract: provider.code(at)):  # type: ignore[misc]
                 raise ConfigError(
                     "there is no contract at this address",
                     chain=self.chain.name,
@@ -91,9 +93,11 @@ class Witness:
         failures: dict[str, ComityError] = {}
         for provider in self.chain.quorum.providers:
             try:
-                return await self._ask(provider, header, contract, slots)
+                values = await self._ask(provider, header, contract, slots)
+                self._refused.pop((provider.host, contract), None)
+                return values
             except Invalid as error:
-                log.error("proof.refused", chain=self.chain.name, host=provider.host, error=error)
+                self._note_refused(provider, contract, error)
                 failures[provider.host] = error
             except (Unavailable, NotReady, RpcError) as error:
                 failures[provider.host] = error
@@ -104,6 +108,12 @@ class Witness:
             height=header.number,
             failures={host: error.message for host, error in failures.items()},
         )
+
+    def _note_refused(self, provider: Rpc, contract: Address, error: Invalid) -> None:
+        why, known = f"{type(error).__name__}: {error.message}", self._refused.get((provider.host, contract))
+        if why != known:
+            self._refused[provider.host, contract] = why
+            log.error("proof.refused", chain=self.chain.name, host=provider.host, error=error)
 
     async def _ask(self, provider: Rpc, header: Header, contract: Address, slots: Sequence[Hash32]) -> list[int]:
         return _verify(await provider.fetch_proof(contract, slots, header.hash), header, contract, slots)
