@@ -14,7 +14,7 @@ from typing import Any, Literal
 import msgspec
 
 from comity.core.attestation import AttestationSet
-from comity.core.delivery import MAX_SMALL_PROOF_BYTES
+from comity.core.delivery import MAX_PART_BYTES
 from comity.core.errors import ConfigError, Invalid
 from comity.core.finality import FinalityRule
 from comity.core.interop_address import chain_id_from_caip2
@@ -308,8 +308,8 @@ def _find_problems(config: Config) -> Iterator[str]:
         _ = attestation_set.rule
         if not 1 <= attestation_set.threshold <= len(attestation_set.addresses):
             yield f"sets.{name}.threshold = {attestation_set.threshold} of {len(attestation_set.members)} members"
-        elif (size := attestation_set.attestation_set.proof_bytes) > MAX_SMALL_PROOF_BYTES:
-            yield f"sets.{name}.threshold asks for proofs of {size} bytes, and a Gate takes {MAX_SMALL_PROOF_BYTES}"
+        elif (size := attestation_set.attestation_set.proof_bytes) > MAX_PART_BYTES:
+            yield f"sets.{name}.threshold asks for proofs of {size} bytes, and a Gate takes {MAX_PART_BYTES}"
         if attestation_set.threshold == 1 and not config.development:
             yield f"sets.{name}: one signer is not a quorum"
     for pair in config.lanes:

@@ -102,7 +102,7 @@ class FeeHistory(msgspec.Struct, frozen=True):
 def decode_json(text: bytes | bytearray) -> Any:
     """JSON of a bounded depth: a parser that followed any would run out of stack, and end the process.
 
-    Raises: msgspec.ValidationError when it nests deeper; msgspec.DecodeError, or UnicodeDecodeError, when it is no JSON.
+    Raises: msgspec.ValidationError when it nests deeper; msgspec.DecodeError or UnicodeDecodeError when it is no JSON.
     """
     return _DECODER.decode(text)
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from comity.cli.output import JsonFlag, emit_json, emit_table
+from comity.cli.output import JsonFlag, emit_json, emit_table, quiet_logs
 
 app = typer.Typer(help="Measure gas and the relayer's pace.", no_args_is_help=True)
 
@@ -24,6 +24,7 @@ def gas(
     """Gas of dispatch and deliver: whole transactions; for runs, per message."""
     from comity.bench import gas as bench_gas
 
+    quiet_logs()
     figures = asyncio.run(bench_gas.measure())
     if update:
         bench_gas.save_snapshot(figures, snapshot)
@@ -46,6 +47,7 @@ def relay(
     """The relayer's pace over a backlog: envelopes a second, processor time, memory."""
     from comity.bench import relay as bench_relay
 
+    quiet_logs()
     figures = asyncio.run(bench_relay.run_relay_bench(tuple(count) if count else bench_relay.COUNTS))
     if json:
         emit_json(figures)

@@ -1,6 +1,7 @@
 """`comity demo`: a devnet, and envelopes of every kind over all of its lanes, shown while they go."""
 
 import asyncio
+import html
 import re
 import tempfile
 from io import StringIO
@@ -13,10 +14,13 @@ from comity.cli.output import JsonFlag, build_table, emit, emit_json, get_consol
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
+    from rich.live import Live
 
     from comity.devnet.demo import Demo, Progress
 
-_PICTURE_WIDTH = 92
+_PICTURE_WIDTH = 96
+_FRAMES = 8
+"""A second, on a terminal."""
 _COLOURS = {"executed": "green", "failed": "red", "expired": "yellow", "undecided": "cyan"}
 
 
@@ -33,14 +37,12 @@ def demo(
 
     Exit code 0 only when every one of them came out as it must.
     """
-    from rich.console import Console
-
     from comity.devnet.demo import run_demo
     from comity.devnet.devnet import DevnetOptions
     from comity.telemetry import configure_logging
 
     configure_logging(level="info" if verbose else "critical")
-    screen = _Screen(Console(stderr=True, highlight=False) if json else get_console())
+    screen = _Screen(get_console(stderr=json))
     with tempfile.TemporaryDirectory(prefix="comity-demo-") as folder, screen:
         done = asyncio.run(run_demo(Path(folder), DevnetOptions(chains=chains), screen.show, screen.finish))
     if json:
@@ -62,12 +64,10 @@ class _Screen:
     """Shows a demonstration: live on a terminal, else a line for each thing that happens."""
 
     def __init__(self, console: "Console") -> None:
-        from rich.live import Live
-
         self.console = console
         self.picture: list[RenderableType] = []
         """What a picture of it shows: known at its end."""
-        self._live = Live(console=console, refresh_per_second=8) if console.is_terminal else None
+        self._live: Live | None = None
 
     def __enter__(self) -> "_Screen":
         return self
@@ -78,16 +78,17 @@ class _Screen:
 
     def show(self, state: "Demo") -> None:
         """Follow a demonstration from now on."""
-        if self._live is not None:
-            self._live.start()
+        if not self.console.is_terminal:
+            state.on_change = lambda entry: self.console.print(
+                _describe_event(state, entry), markup=False, soft_wrap=True
+            )
+            return
+        from rich.live import Live
 
-        def follow(entry: "Progress | None") -> None:
-            if self._live is not None:
-                self._live.update(_render_progress(state))
-            else:
-                self.console.print(_describe_event(state, entry), markup=False, soft_wrap=True)
-
-        state.on_change = follow
+        self._live = Live(
+            console=self.console, get_renderable=lambda: _render_progress(state), refresh_per_second=_FRAMES
+        )
+        self._live.start()
 
     async def finish(self, state: "Demo") -> None:
         """Show the results and one whole trace."""
@@ -117,9 +118,24 @@ def _save_picture(path: Path, parts: "list[RenderableType]") -> None:
     console = Console(record=True, width=_PICTURE_WIDTH, force_terminal=True, highlight=False, file=StringIO())
     for part in parts:
         console.print(part)
-    svg = console.export_svg(title="comity demo")
+    svg = re.sub(r"@font-face \{.*?\}\s*", "", console.export_svg(title="comity demo"), flags=re.DOTALL)
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(re.sub(r"@font-face \{.*?\}\s*", "", svg, flags=re.DOTALL))
+    path.write_text(_SPACED_TEXT.sub(_trim_text, svg))
+
+
+_SPACED_TEXT = re.compile(
+    r' x="([\d.]+)"( y="[\d.]+") textLength="([\d.]+)"([^>]*>)((?:&#160;)*)(.*?)((?:&#160;)*)</text>'
+)
+_SPACE = "&#160;"
+
+
+def _trim_text(text: "re.Match[str]") -> str:
+    """Place a text where its first letter is: some viewers drop the spaces around it."""
+    x, y, length, rest, before, letters, after = text.groups()
+    left, right = len(before) // len(_SPACE), len(after) // len(_SPACE)
+    width = float(length) / max(1, left + right + len(html.unescape(letters)))
+    x, length = f"{float(x) + left * width:.1f}", f"{float(length) - (left + right) * width:.1f}"
+    return f' x="{x}"{y} textLength="{length}"{rest}{letters}</text>'
 
 
 def _choose_for_trace(state: "Demo") -> "Progress | None":
@@ -134,16 +150,18 @@ def _render_progress(state: "Demo") -> "RenderableType":
     from comity.devnet.demo import SCENARIOS, summarize
 
     table = build_table(f"{state.seconds:.1f} s · {state.note}")
-    for column in ("", "envelopes", "must be", "sent", "waiting", "as they must", "blocks", "gas each"):
+    for column in ("", "envelopes", "sent", "waiting", "must be", "are", "blocks", "gas each"):
         table.add_column(column, justify="left" if column in ("", "envelopes", "must be") else "right")
     for scenario in SCENARIOS:
         summary = summarize([entry for entry in state.progress.values() if entry.scenario is scenario])
         done = summary.sent - summary.waiting
         mark = "[bold red]✗" if summary.unexpected else "[green]✓" if done and not summary.waiting else "[yellow]…"
         outcome = scenario.expected.name.lower()
-        counts = (summary.sent, summary.waiting, done - summary.unexpected, summary.blocks, summary.gas)
-        cells = [show(count) if count else "·" for count in counts]
-        table.add_row(mark, scenario.name, f"[{_COLOURS[outcome]}]{outcome}", *cells)
+        sent, waiting, right, blocks, gas = (
+            show(count) if count else "·"
+            for count in (summary.sent, summary.waiting, done - summary.unexpected, summary.blocks, summary.gas)
+        )
+        table.add_row(mark, scenario.name, sent, waiting, f"[{_COLOURS[outcome]}]{outcome}", right, blocks, gas)
     return table
 
 

@@ -26,12 +26,12 @@ ConfigFlag = Annotated[
 YesFlag = Annotated[bool, typer.Option("--yes", help="Answer yes; without a terminal nothing else does.")]
 
 
-def get_console() -> "Console":
-    """Return the console for data; rich honours NO_COLOR and the absence of a terminal."""
+def get_console(*, stderr: bool = False) -> "Console":
+    """Return the console for data, or for the story; rich honours NO_COLOR and the absence of a terminal."""
     from rich.console import Console
 
-    width = None if sys.stdout.isatty() else _PLAIN_WIDTH
-    return Console(highlight=False, width=width)
+    is_terminal = (sys.stderr if stderr else sys.stdout).isatty()
+    return Console(highlight=False, stderr=stderr, width=None if is_terminal else _PLAIN_WIDTH)
 
 
 def quiet_logs() -> None:

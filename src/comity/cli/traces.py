@@ -139,8 +139,8 @@ def _describe_attested(details: dict[str, Any]) -> list[str]:
 
 def _describe_delivered(details: dict[str, Any]) -> list[str]:
     run, gas = details["run"], details["gas"]
-    shared = f" for {run} envelopes, {details['gas_per_entry']:,} each" if run > 1 else ""
-    return [f"gas {gas:,}{shared}", f"transaction {show(details['transaction'])}"]
+    paid = f"gas {gas:,}" if run == 1 else f"gas {details['gas_per_entry']:,}, of {gas:,} for {run} envelopes"
+    return [paid, f"transaction {show(details['transaction'])}"]
 
 
 def _describe_decided(details: dict[str, Any]) -> list[str]:

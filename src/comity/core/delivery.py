@@ -14,7 +14,7 @@ from bisect import bisect_left
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from comity.core.envelope import FIXED_BYTES, MAX_ENVELOPE_BYTES, compute_id, read_nonce
+from comity.core.envelope import FIXED_BYTES, compute_id, read_nonce
 from comity.core.errors import Invalid
 from comity.core.lane import ACCUMULATOR_BITS, compute_word
 from comity.core.policy import MAX_VERIFIERS
@@ -23,14 +23,10 @@ from comity.core.types import Accumulator, Address32, Hash32, Word
 MAX_PROOFS = 8
 MAX_ENTRIES = 128
 MAX_SUFFIX = 256
-MAX_SMALL_ENVELOPE_BYTES = 1280
-"""Of each envelope that `deliver` takes; beyond it `deliver_large` is needed."""
-MAX_SMALL_PROOF_BYTES = 1312
-MAX_PROOF_BYTES = 24576
-MAX_LARGE_ENTRIES = 8
-
-READ_WINDOWS = (288, 512, 736, 960, 1312, 4096, 8192, 16384, 24576)
+READ_WINDOWS = (288, 512, 736, 960, 1312)
 """The Gate reads a proof or an envelope in the smallest of these windows that holds it, ending where the part ends."""
+MAX_PART_BYTES = READ_WINDOWS[-1]
+"""Of each envelope and of each proof."""
 BODY_OFFSET = 4 + 4 * 32
 """Where the body's bytes begin in the calldata of `deliver(uint256,bytes32,bytes)`."""
 
@@ -102,13 +98,6 @@ class Delivery:
         index = next(i for i, entry in enumerate(self.entries) if is_envelope(entry))
         return read_nonce(self.entries[index]) - index
 
-    @property
-    def is_large(self) -> bool:
-        """Whether only `deliver_large` takes it."""
-        return any(len(entry) > MAX_SMALL_ENVELOPE_BYTES for entry in self.entries) or any(
-            len(proof) > MAX_SMALL_PROOF_BYTES for proof in self.proofs.values()
-        )
-
 
 def is_envelope(entry: bytes) -> bool:
     """Say whether an entry of a run is an envelope's bytes rather than a bare 32-byte id."""
@@ -121,7 +110,7 @@ def compute_entry(entry: bytes) -> bytes:
 
 
 def encode_body(delivery: Delivery, pad_length: int | None = None) -> bytes:
-    """Encode the `body` argument of `deliver` and `deliver_large`, by default with as little padding as the Gate needs.
+    """Encode the `body` argument of `deliver`, by default with as little padding as the Gate needs.
 
     Raises: DeliveryTooLarge.
     """
@@ -233,7 +222,7 @@ def _validate(delivery: Delivery) -> None:
     for verifier, proof in delivery.proofs.items():
         if not 0 <= verifier < MAX_VERIFIERS:
             raise DeliveryVerifiersNotAscending("verifier index", verifier=verifier, most=MAX_VERIFIERS - 1)
-        _validate_size("proof bytes", len(proof), MAX_PROOF_BYTES)
+        _validate_size("proof bytes", len(proof), MAX_PART_BYTES)
     _validate_size("suffix entries", len(delivery.suffix), MAX_SUFFIX)
     for entry in delivery.suffix:
         if len(entry) != _ENTRY_BYTES:
@@ -242,14 +231,14 @@ def _validate(delivery: Delivery) -> None:
 
 
 def _validate_entries(delivery: Delivery) -> None:
-    _validate_size("entries", len(delivery.entries), MAX_LARGE_ENTRIES if delivery.is_large else MAX_ENTRIES)
+    _validate_size("entries", len(delivery.entries), MAX_ENTRIES)
     first_nonce: int | None = None
     for index, entry in enumerate(delivery.entries):
         if not is_envelope(entry):
             continue
         if len(entry) < FIXED_BYTES:
             raise DeliveryLengthMismatch("envelope in a run is too short", least=FIXED_BYTES, actual=len(entry))
-        _validate_size("envelope bytes", len(entry), MAX_ENVELOPE_BYTES)
+        _validate_size("envelope bytes", len(entry), MAX_PART_BYTES)
         position = read_nonce(entry) - index
         first_nonce = position if first_nonce is None else first_nonce
         if position != first_nonce:

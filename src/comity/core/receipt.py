@@ -2,9 +2,9 @@
 
     0 type hash | 32 origin u48 | 38 beneficiary (20) | 58 position u40 | 63 outcome u8 | 64 envelope id | 96 result
 
-The type hash is keccak256("Receipt(uint256 receipt,bytes32 id,bytes32 result)"). Four words, which the EVM hashes at the
-least cost; the second is also what the Gate's `Decided` event carries. An envelope starts with 0x01 and is longer, so no
-preimage is both. Spec: spec/lane.md, "Receipt". Twin: contracts/Gate.vy, `_append`.
+The type hash is keccak256("Receipt(uint256 receipt,bytes32 id,bytes32 result)"). Four words, which the EVM hashes at
+the least cost; the second is also what the Gate's `Decided` event carries. An envelope starts with 0x01 and is longer,
+so no preimage is both. Spec: spec/lane.md, "Receipt". Twin: contracts/Gate.vy, `_append`.
 """
 
 import struct

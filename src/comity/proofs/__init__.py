@@ -1,1 +1,1 @@
-"""."""
+"""Proofs against a block hash: RLP, headers, Merkle-Patricia tries. Pure; trusts nobody."""

@@ -134,11 +134,11 @@ def test_order_of_proofs_does_not_matter_but_on_the_wire_it_ascends():
         ({"entries": (b"\7" * 32, build_envelope(1))}, delivery.DeliveryNonceMismatch),
         ({"entries": (build_envelope(5)[:245],)}, delivery.DeliveryLengthMismatch),
         ({"entries": tuple(build_envelope(n) for n in range(1, 130))}, delivery.DeliveryTooLarge),
-        ({"entries": tuple(build_envelope(n, 1281) for n in range(1, 10))}, delivery.DeliveryTooLarge),
+        ({"entries": (build_envelope(5, 1313),)}, delivery.DeliveryTooLarge),
         ({"suffix": (bytes(32),) * 257}, delivery.DeliveryTooLarge),
         ({"suffix": (bytes(31),)}, delivery.DeliveryLengthMismatch),
         ({"proofs": {120: b""}}, delivery.DeliveryVerifiersNotAscending),
-        ({"proofs": {0: bytes(24577)}}, delivery.DeliveryTooLarge),
+        ({"proofs": {0: bytes(1313)}}, delivery.DeliveryTooLarge),
         ({"proofs": dict.fromkeys(range(9), b"")}, delivery.DeliveryTooLarge),
     ],
 )
@@ -173,14 +173,13 @@ def test_padding_that_hides_something_is_refused():
 
 
 @pytest.mark.parametrize(
-    ("change", "large"),
+    ("fits", "too_long"),
     [
-        ({}, False),
-        ({"entries": (build_envelope(5, 1280),)}, False),
-        ({"entries": (build_envelope(5, 1281),)}, True),
-        ({"proofs": {0: bytes(1312)}}, False),
-        ({"proofs": {0: bytes(1313)}}, True),
+        ({"entries": (build_envelope(5, 1312),)}, {"entries": (build_envelope(5, 1313),)}),
+        ({"proofs": {0: bytes(1312)}}, {"proofs": {0: bytes(1313)}}),
     ],
 )
-def test_entry_point_is_chosen_by_the_largest_part(change, large):
-    assert replace(RUN, **change).is_large is large
+def test_a_part_is_at_most_what_the_gate_reads(fits, too_long):
+    replace(RUN, **fits)
+    with pytest.raises(delivery.DeliveryTooLarge):
+        replace(RUN, **too_long)
