@@ -4,7 +4,6 @@ from tests.mutants.mutant import drop, swap
 
 POLICIES = "parts/receiver_policies.vy"
 POLICY, SET_POLICY = "contracts/gate/test_deliver_policy.py", "contracts/gate/test_set_policy.py"
-OUTSIDERS = "contracts/test_unauthenticated.py"
 
 MUTANTS = (
     drop(
@@ -14,7 +13,6 @@ MUTANTS = (
         ' "gate: not the receiver or its owner"',
         f"{SET_POLICY}::test_an_outsider_sets_no_policy",
         f"{SET_POLICY}::test_a_former_owner_sets_no_policy",
-        f"{OUTSIDERS}::test_an_outsider_changes_nothing",
         threats="B13 C5",
     ),
     swap(

@@ -278,8 +278,10 @@ class Rpc:
 def _match_answers(body: bytes, methods: Sequence[str], host: str) -> list[Any]:
     try:
         decoded = msgspec.convert(codec.decode_json(body), list[_Answer] | _Answer)
+    except msgspec.ValidationError:
+        raise TransportRefused("answer is not JSON-RPC, or nested too deeply") from None
     except ValueError:
-        raise TransportFailed("answer is not JSON-RPC") from None
+        raise TransportFailed("answer is not JSON") from None
     answers = decoded if isinstance(decoded, list) else [decoded]
     if len(answers) == 1 and answers[0].id is None and answers[0].error is not None:
         answers = [_Answer(id=position, error=answers[0].error) for position in range(len(methods))]

@@ -22,6 +22,8 @@ def gas(
     snapshot: Annotated[Path, typer.Option(metavar="FILE", help="The committed figures.")] = _SNAPSHOT,
 ) -> None:
     """Gas of dispatch and deliver: whole transactions; for runs, per message."""
+    if check and not snapshot.is_file():
+        raise typer.BadParameter(f"{snapshot} does not exist: name it by --snapshot, or run in the project's folder")
     from comity.bench import gas as bench_gas
 
     quiet_logs()

@@ -74,8 +74,9 @@ async def test_deliver_refuses_a_run_without_envelopes(world, sent, receiver):
 @pytest.mark.threat("A4")
 async def test_deliver_refuses_a_run_that_starts_before_the_first_nonce(world, sent, receiver):
     sent.add(receiver)
-    with refused("gate: malformed run"):
-        await world.deliver_body(1, build_body([keccak(b"0"), sent.envelopes[0]]))
+    for too_many in (1, 2, 3):
+        with refused("gate: malformed run"):
+            await world.deliver_body(1, build_body([*[keccak(b"0")] * too_many, sent.envelopes[0]]))
 
 
 @pytest.mark.threat("A4")

@@ -68,7 +68,7 @@ async def test_one_failure_of_three_is_borne_but_never_makes_the_quorum_smaller(
         await quorum.agree("eth_chainId")
 
 
-@pytest.mark.parametrize("depth", [700, 850, 900, 950, 2_000, 100_000])
+@pytest.mark.parametrize("depth", [1, 5, 8, 20, 1_000_000])
 async def test_a_liar_that_nests_is_a_failed_provider_however_deep(proxies, http_server, depth):
     """Up to some depth the answer is still decoded, and must not break what is done with it."""
 
@@ -83,7 +83,7 @@ async def test_a_liar_that_nests_is_a_failed_provider_however_deep(proxies, http
         assert await made.agreed_finalized(LATEST) == 0
         assert (await made.agreed_header(0)).number == 0
         proxies[0].alter = lie(eth_chainId="0x1", eth_blockNumber="0x" + "f" * 5000)
-        for ask in (made.chain_id(), made.agree("eth_chainId"), made.agreed_finalized(LATEST)):
+        for ask in (made.chain_id(), made.agree("eth_chainId"), made.agreed_head()):
             with pytest.raises(Unavailable):
                 await ask
         await made.close()

@@ -243,9 +243,14 @@ def nest(depth, opening=b"[", closing=b"]"):
     return b'{"jsonrpc":"2.0","id":0,"result":' + opening * depth + b"1" + closing * depth + b"}"
 
 
-@pytest.mark.parametrize("depth", [2_000, 100_000])
-@pytest.mark.parametrize("body", [nest, lambda depth: nest(depth, b'{"data":', b"}")], ids=["arrays", "objects"])
+@pytest.mark.parametrize("depth", [20, 1_000, 1_000_000])
+@pytest.mark.parametrize(
+    "body",
+    [nest, lambda depth: nest(depth, b'{"data":', b"}"), lambda depth: nest(depth).replace(b"result", b"unknown")],
+    ids=["arrays", "objects", "unknown field"],
+)
 async def test_an_answer_nested_too_deeply_is_the_providers_fault_and_not_asked_for_again(http_server, depth, body):
+    """However large the stack is allowed to be: a library raises that limit beyond what the machine gives."""
     seen = []
 
     async def handle(request):
@@ -259,14 +264,14 @@ async def test_an_answer_nested_too_deeply_is_the_providers_fault_and_not_asked_
 
 
 async def test_error_data_as_deep_as_can_be_decoded_is_no_crash(http_server):
-    data = b'{"data":' * 900 + b"1" + b"}" * 900
+    data = b'{"data":' * 6 + b"1" + b"}" * 6
     error = b'{"jsonrpc":"2.0","id":0,"error":{"code":3,"message":"revert","data":' + data + b"}}"
 
     async def handle(request):
         return web.Response(body=error)
 
     async with http_server(handle) as url, Rpc(url) as rpc:
-        with pytest.raises((Rejected, Unavailable)):
+        with pytest.raises(Rejected):
             await rpc.eth_call(TARGET, b"")
 
 

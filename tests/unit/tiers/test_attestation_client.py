@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 
+import aiohttp
 import msgspec
 import pytest
 from aiohttp import web
@@ -212,3 +213,43 @@ async def test_quorum_that_equivocates_is_raised(serve: Serve) -> None:
     async with AttestationClient([await serve(answer(*both))], VERIFIER, [SET]) as client:
         with pytest.raises(Equivocation):
             await client.fetch_proof(LANE, Direction.DISPATCHES)
+
+
+async def test_hanging_attestor_delays_one_fetch_without_a_quorum_and_not_the_next(serve: Serve) -> None:
+    asked: list[str] = []
+
+    async def hang(request: web.Request) -> web.StreamResponse:
+        asked.append(request.path)
+        return await stall(request)
+
+    urls = [await serve(hang), await serve(answer(an_attestation(SIGNERS[0], a_checkpoint(3))))]
+    async with AttestationClient(urls, VERIFIER, [SET], timeout=0.2, straggler=0.01) as client:
+        with pytest.raises(AttestationsTooFew):
+            await client.fetch_proof(LANE, Direction.DISPATCHES)
+        client._timeout = aiohttp.ClientTimeout(total=None)
+        await client.close()
+        with pytest.raises(AttestationsTooFew):
+            await asyncio.wait_for(client.fetch_proof(LANE, Direction.DISPATCHES), 10)
+    assert len(asked) == 2
+
+
+async def test_attestor_that_hung_counts_again_once_it_answers(serve: Serve) -> None:
+    is_hanging = True
+
+    async def recover(request: web.Request) -> web.StreamResponse:
+        return await (stall if is_hanging else answer(an_attestation(SIGNERS[1], a_checkpoint(3))))(request)
+
+    urls = [await serve(recover), await serve(answer(an_attestation(SIGNERS[0], a_checkpoint(3))))]
+    async with AttestationClient(urls, VERIFIER, [SET], timeout=0.2, straggler=5) as client:
+        with pytest.raises(AttestationsTooFew):
+            await client.fetch_proof(LANE, Direction.DISPATCHES)
+        is_hanging = False
+        checkpoint, _ = await client.fetch_proof(LANE, Direction.DISPATCHES)
+    assert checkpoint == a_checkpoint(3)
+
+
+async def test_closed_client_opens_another_session(serve: Serve) -> None:
+    async with AttestationClient([await serve(answer())], VERIFIER, [SET]) as client:
+        assert await client.fetch_attestations(LANE, Direction.DISPATCHES) == []
+        await client.close()
+        assert await client.fetch_attestations(LANE, Direction.DISPATCHES) == []

@@ -1,7 +1,7 @@
 """What the relayer asks a destination: its clock and limits, receivers' policies, live verifiers, rehearsals.
 
-Trusts one provider, for hints only: a wrong answer wastes gas or time, and the Gate decides. Spec section 7; twin:
-contracts/Gate.vy.
+Trusts one provider, for hints only: a wrong answer wastes gas or time, and the Gate decides. What cannot be undone, such
+as giving an envelope up, is asked of a quorum. Spec section 7; twin: contracts/Gate.vy.
 """
 
 import time
@@ -10,10 +10,11 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeVar
 
+from comity.agents.relayer.providers import FailoverRpc
 from comity.chain.bindings import decode_uint, encode_policy_of, encode_verifiers
-from comity.chain.codec import BlockRef, from_hex, from_quantity
-from comity.chain.rpc import Rpc
-from comity.core.errors import Rejected
+from comity.chain.codec import Block, BlockRef, from_hex, from_quantity
+from comity.chain.quorum import ProviderQuorum
+from comity.core.errors import Rejected, Unavailable
 from comity.core.types import Address, Gas, Lane, Seconds
 
 TIERED: Final = (1 << 256) - 1
@@ -23,6 +24,8 @@ TRANSACTION_GAS_CAP: Final = 1 << 24
 """The most gas that a transaction may ask for where EIP-7825 holds; taken everywhere."""
 BLOCK_SHARE_PERCENT: Final = 60
 """Of a block's gas, so that a run is included although others want the block too."""
+
+NO_REASON: Final = "no reason given"
 
 _CACHE_ENTRIES: Final = 4096
 _CACHE_SECONDS: Final = 5.0
@@ -73,11 +76,12 @@ class Clock:
 
 
 class GateView:
-    """One Gate, read through one provider."""
+    """One Gate, read through whichever provider answers; verdicts are confirmed by all of `source`."""
 
-    def __init__(self, gate: Address, rpc: Rpc, sender: Address) -> None:
+    def __init__(self, gate: Address, rpc: FailoverRpc, sender: Address, source: ProviderQuorum) -> None:
         self.address = gate
         self._rpc = rpc
+        self._source = source
         self._sender = sender
         self._clock: Clock | None = None
         self._asked_at = 0.0
@@ -89,9 +93,9 @@ class GateView:
         if self._clock is None or time.monotonic() - self._asked_at > _CLOCK_SECONDS:
             block = await self._rpc.fetch_block("latest")
             self._asked_at = time.monotonic()
-            if self._clock is None or block.timestamp > self._clock.timestamp:
-                gas = Gas(from_quantity(block.header["gasLimit"]))
-                self._clock = Clock(Seconds(block.timestamp), self._asked_at, gas)
+            # An older time counts as well, lest one false answer outlive the provider that gave it.
+            if self._clock is None or block.timestamp != self._clock.timestamp:
+                self._clock = Clock(Seconds(block.timestamp), self._asked_at, _read_gas_limit(block))
         return self._clock
 
     async def fetch_block_number(self) -> int:
@@ -118,11 +122,24 @@ class GateView:
         """Find for each call whether it would go through now: None, or the reason for which it reverts.
 
         Raises:
-            Unavailable: the provider does not answer.
+            Unavailable: no provider answers.
+            RpcError: no provider holds the rehearsal of some call.
         """
         requests = [("eth_call", (self._to_call(data, gas), block)) for data, gas in calls]
         answers = await self._rpc.batch(requests, return_exceptions=True)
         return [_find_reason(answer) for answer in answers]
+
+    async def confirm(self, data: bytes, gas: Gas, *, block: BlockRef = "latest") -> str | None:
+        """Rehearse a call with a quorum of the providers.
+
+        Raises:
+            Unavailable: they do not agree.
+        """
+        try:
+            await self._source.agree("eth_call", self._to_call(data, gas), block)
+        except Rejected as error:
+            return error.reason or NO_REASON
+        return None
 
     async def _read(self, cache: _Cache[Key], keys: Sequence[Key], encode: Callable[[Key], bytes]) -> dict[Key, int]:
         """Read views of one word, from the cache where it is fresh."""
@@ -130,9 +147,10 @@ class GateView:
         found = {key: value for key, value in cached.items() if value is not None}
         missing = [key for key in keys if key not in found]
         calls = [("eth_call", (self._to_call(encode(key), None), "latest")) for key in missing]
-        for key, answer in zip(missing, await self._rpc.batch(calls), strict=True):
-            found[key] = decode_uint(from_hex(answer))
-            cache.put(key, found[key])
+        answers = await self._rpc.read(calls, lambda answer: decode_uint(from_hex(answer)))
+        for key, answer in zip(missing, answers, strict=True):
+            found[key] = answer
+            cache.put(key, answer)
         return found
 
     def _to_call(self, data: bytes, gas: Gas | None) -> dict[str, Any]:
@@ -140,9 +158,16 @@ class GateView:
         return call if gas is None else call | {"gas": hex(gas)}
 
 
+def _read_gas_limit(block: Block) -> Gas:
+    try:
+        return Gas(from_quantity(block.header["gasLimit"]))
+    except (KeyError, TypeError, ValueError):
+        raise Unavailable("the provider gave a malformed answer", block=block.number, field="gasLimit") from None
+
+
 def _find_reason(answer: Any) -> str | None:
     if isinstance(answer, Rejected):
-        return answer.reason or "no reason given"
+        return answer.reason or NO_REASON
     if isinstance(answer, Exception):
         raise answer
     return None

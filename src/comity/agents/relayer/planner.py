@@ -26,6 +26,7 @@ _ENTRY_GAS: Final = 1_600
 _BYTE_GAS: Final = 20
 _LONGEST_SLEEP: Final = 60
 _NEVER: Final = Seconds(0)
+_VALUATION_GAS: Final = 120_000  # the Gate gives a receiver with tiers this much to value one envelope
 _CALLDATA_FLOOR: Final = 40  # EIP-7623, of a byte that is not zero
 
 
@@ -38,6 +39,8 @@ class Candidate:
     encoding: bytes
     envelope: Envelope
     receiver_policy: int | None = ANY_POLICY
+    is_tiered: bool = False
+    """The receiver's policy depends on its valuation of the envelope."""
     awaits: int = 0
     """An undecided dependency that must come earlier in the same run; 0 when there is none."""
     attempts: int = 0
@@ -133,7 +136,13 @@ def estimate_envelope_gas(candidate: Candidate) -> int:
     frame = candidate.envelope.gas_limit
     with_margins = frame + frame // 63 + 1
     with_margins += with_margins // 63 + 1
-    return with_margins + _ENVELOPE_GAS + _BYTE_GAS * len(candidate.encoding)
+    valuation = _VALUATION_GAS if candidate.is_tiered else 0
+    return with_margins + valuation + _ENVELOPE_GAS + _BYTE_GAS * len(candidate.encoding)
+
+
+def is_too_large(candidate: Candidate, limits: Limits) -> bool:
+    """Say whether an envelope needs more gas than one transaction may carry, even alone and under the nearest word."""
+    return estimate_gas((candidate,), {}, 0) > limits.gas
 
 
 def estimate_gas(chosen: Sequence[Candidate], proofs: Mapping[int, bytes], bare: int) -> Gas:
@@ -141,6 +150,7 @@ def estimate_gas(chosen: Sequence[Candidate], proofs: Mapping[int, bytes], bare:
     carried = sum(len(proof) for proof in proofs.values())
     execution = (
         _RUN_GAS
+        + _VALUATION_GAS  # a receiver may have got its tiers only now
         + sum(map(estimate_envelope_gas, chosen))
         + _PROOF_GAS * len(proofs)
         + _BYTE_GAS * carried
@@ -191,21 +201,26 @@ def _fill(candidates: Sequence[Candidate], proven: ProvenWord, limits: Limits) -
         if candidate.awaits and candidate.awaits not in taken:
             continue
         gas = estimate_envelope_gas(candidate)
-        if chosen and spent + gas > limits.gas:
+        if spent + gas > limits.gas:
             break
         spent += gas
         chosen.append(candidate)
         taken.add(candidate.nonce)
     if not chosen or chosen[0] is not head:
         return None
-    slim = ProvenWord(proven.nonce, proven.word, _drop_needless(chosen, proven))
+    slim = ProvenWord(proven.nonce, proven.word, drop_needless(chosen, proven))
     bare = proven.nonce - head.nonce + 1 - len(chosen)
     return Selection(slim, tuple(chosen), estimate_gas(chosen, slim.proofs, bare))
 
 
-def _drop_needless(chosen: Sequence[Candidate], proven: ProvenWord) -> dict[int, bytes]:
-    """Keep only the proofs without which some chosen envelope would not be satisfied, trying the longest first."""
+def drop_needless(chosen: Sequence[Candidate], proven: ProvenWord) -> dict[int, bytes]:
+    """Keep only the proofs without which some chosen envelope would not be satisfied, trying the longest first.
+
+    All are kept where a valuation decides how many are needed.
+    """
     proofs = dict(proven.proofs)
+    if any(candidate.is_tiered for candidate in chosen):
+        return proofs
     wanted = {(candidate.envelope.policy, candidate.receiver_policy): candidate for candidate in chosen}.values()
     for index in sorted(proven.proofs, key=lambda index: (-len(proven.proofs[index]), index)):
         verified = sum(1 << kept for kept in proofs if kept != index)

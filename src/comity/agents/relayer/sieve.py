@@ -105,6 +105,7 @@ def _build(record: DeliveryRecord, envelope: Envelope, policy: int | None, reach
         encoding=record.dispatch.envelope,
         envelope=envelope,
         receiver_policy=ANY_POLICY if policy == TIERED else policy,
+        is_tiered=policy == TIERED,
         awaits=envelope.depends_on if envelope.depends_on in reachable else 0,
         attempts=record.attempts,
         seen_at=record.dispatch.seen_at,

@@ -200,3 +200,24 @@ async def test_two_of_three_attestors_give_a_relayer_its_proof(
             with pytest.raises(Unavailable):
                 await client.fetch_proof(five_words.id, Direction.DISPATCHES)
     second_store.close()
+
+
+async def test_connections_beyond_the_most_are_hung_up_on(
+    duty: Duty, build: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("comity.agents.attestor.api.MAX_CONNECTIONS", 2)
+    attestor = build()
+    async with running(attestor) as session:
+        idle = [await asyncio.open_connection("127.0.0.1", attestor.api.port) for _ in range(2)]
+        reader, writer = await asyncio.open_connection("127.0.0.1", attestor.api.port)
+        assert await asyncio.wait_for(reader.read(), 10) == b""
+        for _, held in [*idle, (reader, writer)]:
+            held.close()
+            await held.wait_closed()
+        async with asyncio.timeout(10):
+            while True:
+                try:
+                    assert (await fetch(session, attestor.api.url + "/v1/health"))[0] == 200
+                    break
+                except aiohttp.ClientError:
+                    await asyncio.sleep(0.01)
