@@ -124,7 +124,11 @@ class ChainConfig(_Table, frozen=True):
     @property
     def verifier_addresses(self) -> tuple[Address, ...]:
         """The verifiers, by index. Raises: ConfigError when one is not deployed."""
-        return tuple(self._deployed(f"verifier {index}", v.address) for index, v in enumerate(self.verifiers))
+        return tuple(self.get_verifier(index) for index in range(len(self.verifiers)))
+
+    def get_verifier(self, index: int) -> Address:
+        """One verifier. Raises: ConfigError when it is not deployed."""
+        return self._deployed(f"verifier {index}", self.verifiers[index].address)
 
     @property
     def is_deployed(self) -> bool:

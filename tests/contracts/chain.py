@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from comity.chain import codec
 from comity.chain.bindings import encode_call
 from comity.chain.rpc import Rpc, TransactionReceipt
 from comity.compiler import load_artifact_of
-from comity.core.errors import Rejected
+from comity.core.errors import NotReady, Rejected
 from comity.core.types import Address, ChainId
 from comity.devnet import deploy
 from comity.devnet.anvil import Anvil
@@ -32,6 +33,7 @@ class Chain:
         self.chain = chain
         self.rpc = rpc
         self.account = Address(b"\x0d" * 20)
+        self._sent = count()
 
     @classmethod
     @asynccontextmanager
@@ -58,7 +60,9 @@ class Chain:
         self, to: Address | None, data: bytes, *, value: int = 0, sender: Address | None = None, gas: int = GAS
     ) -> TransactionReceipt:
         """Send a transaction that may fail."""
-        transaction = {"from": sender or self.account, "data": data, "gas": hex(gas), "gasPrice": "0x0"}
+        # After a rollback the node would take the same transaction for one that it has mined already.
+        limit = gas - next(self._sent) if gas == GAS else gas
+        transaction = {"from": sender or self.account, "data": data, "gas": hex(limit), "gasPrice": "0x0"}
         if to is not None:
             transaction["to"] = to
         if value:
@@ -67,13 +71,20 @@ class Chain:
         sent = codec.from_hex(await self.rpc.call("eth_sendTransaction", transaction), 32)
         for attempt in range(POLLS):
             receipt = await self.rpc.fetch_receipt(sent)
-            if receipt is not None:
+            if receipt is not None and await self._is_canonical(receipt):
                 return receipt
             await asyncio.sleep(0.002)
-            if attempt % 500 == 499:
-                # On a busy machine the node can miss the moment at which it mines by itself.
+            if attempt % 250 == 249:
+                # After a rollback the node can still know a transaction of this hash, and not mine it by itself.
                 await self.rpc.call("evm_mine")
         raise AssertionError("the transaction was never mined")
+
+    async def _is_canonical(self, receipt: TransactionReceipt) -> bool:
+        """Whether the receipt is of a block that no rollback has undone."""
+        try:
+            return (await self.rpc.fetch_block(receipt.block_number)).hash == receipt.block_hash
+        except NotReady:
+            return False
 
     async def call(
         self, to: Address | None, data: bytes, *, value: int = 0, sender: Address | None = None, gas: int = GAS

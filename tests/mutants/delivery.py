@@ -194,7 +194,7 @@ MUTANTS = (
     swap(
         "a valuation blamed for want of gas",
         GATE,
-        "    if msg.gas - (msg.gas >> 6) < VALUATION_GAS + 20000:",
+        "    if msg.gas - (msg.gas >> 6) < VALUATION_GAS + RESERVE_GAS:",
         "    if False:",
         f"{GAS}::test_deliver_blames_no_valuation_for_want_of_gas",
         threats="C16",

@@ -11,7 +11,6 @@ from typing import Any, Protocol
 
 import msgspec
 from coincurve import PrivateKey
-from eth_account import Account
 
 from comity.chain.transaction import compute_signing_hash, encode_signed
 from comity.core.errors import ConfigError, Invalid
@@ -69,6 +68,9 @@ def load_keystore(path: Path | str, password: str) -> LocalSigner:
 
     Raises: ConfigError when the file is missing, readable by others, malformed, or the password is wrong.
     """
+    # It takes half a second to import, which only keystores are worth.
+    from eth_account import Account
+
     encrypted = _read_private(Path(path))
     try:
         keystore = msgspec.json.decode(encrypted, type=dict[str, Any])

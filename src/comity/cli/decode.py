@@ -11,14 +11,16 @@ from comity.core.errors import Invalid
 
 def decode(
     *,
-    data: Annotated[str, typer.Argument(help="0x…: calldata of deliver or expire, an envelope, or a receipt.")],
+    data: Annotated[
+        str, typer.Argument(metavar="DATA", help="0x…: calldata of deliver or expire, an envelope, or a receipt.")
+    ],
     json: JsonFlag = False,
 ) -> None:
     """Decode what Router and Gate write and read; needs no chain."""
     try:
         raw = bytes.fromhex(data.removeprefix("0x"))
     except ValueError:
-        raise Invalid("not hexadecimal") from None
+        raise typer.BadParameter("not hexadecimal") from None
     decoded = decode_bytes(raw)
     if json:
         emit_json(decoded)

@@ -83,7 +83,9 @@ def status(*, json: JsonFlag = False) -> None:
     """Show the devnet's chains and attestors, and how they are."""
     state = load_state()
     if state is None:
-        raise Unavailable("no devnet runs here", next_step="comity dev up")
+        # Whoever ends it clears the folder away.
+        why = {"log": str(LOG)} if FOLDER.exists() else {}
+        raise Unavailable("it ended by itself" if why else "no devnet runs here", next_step="comity dev up", **why)
     from comity.cli.doctor import inspect, print_checks
     from comity.config import load_config
 

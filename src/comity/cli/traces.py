@@ -49,7 +49,7 @@ def trace(*, identifier: IdentifierArgument, config: ConfigFlag = None, json: Js
 
 def build_advice(loaded: "LoadedConfig") -> "Callable[[Address], str]":
     """Say how a member's attestor is started: a devnet's keys are here, elsewhere its operator has the key."""
-    from comity.devnet.devnet import find_key
+    from comity.devnet.keys import find_key
     from comity.sdk.trace import advise_attestor
 
     def advise(member: "Address") -> str:

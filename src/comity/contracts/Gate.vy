@@ -489,7 +489,7 @@ def _tier_refusal(lane: bytes32, receiver: address, verified: uint256, bytes_: B
     @notice The same for a receiver with tiers, which is asked what the envelope is worth to it. A valuation that fails
             picks no tier at all.
     """
-    if msg.gas - (msg.gas >> 6) < VALUATION_GAS + 20000:
+    if msg.gas - (msg.gas >> 6) < VALUATION_GAS + RESERVE_GAS:
         return MORE_GAS_NEEDED
     success: bool = False
     answer: Bytes[32] = b""

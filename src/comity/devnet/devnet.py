@@ -22,10 +22,10 @@ from comity.compiler import load_artifacts
 from comity.config import Config, LoadedConfig, decode_config, format_toml
 from comity.core.errors import ConfigError
 from comity.core.finality import FINALIZED
-from comity.core.keccak import keccak
 from comity.core.types import Address, ChainId, Seconds
 from comity.devnet import deploy
 from comity.devnet.anvil import Anvil
+from comity.devnet.keys import derive_key, derive_signer, name_key
 from comity.sdk.client import Client
 from comity.sdk.keys import save_key
 from comity.store.sqlite import SqliteStore
@@ -54,32 +54,6 @@ class DevnetOptions:
     """Also mine each transaction at once."""
     attestors: int = 4
     threshold: int = 3
-
-
-def derive_signer(role: str, index: int = 0) -> LocalSigner:
-    """Return the well-known development key of a role."""
-    return LocalSigner(derive_key(role, index))
-
-
-def derive_key(role: str, index: int = 0) -> bytes:
-    """Return the well-known development key of a role as bytes."""
-    return keccak(f"comity development key: {role} {index}".encode())
-
-
-def name_key(set_name: str, index: int) -> str:
-    """Return the file name of a member's key, in a devnet's folder of keys."""
-    return f"{set_name}-attestor-{index}.key"
-
-
-def find_key(loaded: LoadedConfig, member: Address) -> Path | None:
-    """Return the key file of an attestor, if the configuration is a devnet's and it is a member there."""
-    keys = loaded.path.parent / "keys"
-    for set_name, attestation_set in loaded.config.sets.items():
-        for index in range(len(attestation_set.members)):
-            if derive_signer(f"{set_name} attestor", index).address == member:
-                path = keys / name_key(set_name, index)
-                return path if path.is_file() else None
-    return None
 
 
 class Devnet:
@@ -132,7 +106,9 @@ class Devnet:
     async def instant_mining(self) -> AsyncIterator[None]:
         """Mine each transaction at once inside, and let everything be final after it."""
         rpcs = [chain.quorum.providers[0] for chain in self.client.chains.values()]
-        await asyncio.gather(*(rpc.call("evm_setAutomine", True) for rpc in rpcs))
+        # In the mixed mode of `instant`, it would stop the blocks that come by time.
+        if not self.options.instant:
+            await asyncio.gather(*(rpc.call("evm_setAutomine", True) for rpc in rpcs))
         yield
         await asyncio.gather(*(_start_clock(rpc, self.options) for rpc in rpcs))
 

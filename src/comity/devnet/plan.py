@@ -13,7 +13,7 @@ from typing import Final
 
 from comity.chain.bindings import LANE_FROM, LANE_TO, decode_uint, encode_call, encode_verifiers
 from comity.chain.signer import LocalSigner
-from comity.config import LoadedConfig
+from comity.config import LoadedConfig, parse_address
 from comity.core.errors import ConfigError
 from comity.core.keccak import keccak
 from comity.core.types import Address, Seconds, to_address32
@@ -84,7 +84,8 @@ class Deployment:
             if not verifier.address or not config.is_deployed:
                 steps.append(Step(config.chain, what, State.MISSING))
                 continue
-            steps.append(await self._plan_act(chain, what, _encode_register(config.verifier_addresses[index]), index))
+            address = parse_address(verifier.address, f"verifier {index}")
+            steps.append(await self._plan_register(chain, what, address, index))
         return steps
 
     async def _find_endpoint_state(self, chain: Chain) -> State:
@@ -97,12 +98,12 @@ class Deployment:
                 return State.BLOCKED
         return State.DONE
 
-    async def _plan_act(self, chain: Chain, what: str, act: bytes, index: int) -> Step:
+    async def _plan_register(self, chain: Chain, what: str, verifier: Address, index: int) -> Step:
         record = decode_uint(await chain.call(chain.config.gate_address, encode_verifiers(index)))
         if record & _ADDRESS_MASK:
-            expected = int.from_bytes(chain.config.verifier_addresses[index], "big")
-            return Step(chain.config.chain, what, State.DONE if record & _ADDRESS_MASK == expected else State.BLOCKED)
-        return await self._plan_owner_act(chain, what, act)
+            is_same = record & _ADDRESS_MASK == int.from_bytes(verifier, "big")
+            return Step(chain.config.chain, what, State.DONE if is_same else State.BLOCKED)
+        return await self._plan_owner_act(chain, what, _encode_register(verifier))
 
     async def _plan_owner_act(self, chain: Chain, what: str, act: bytes) -> Step:
         due = await self._fetch_due(chain, act)

@@ -120,9 +120,7 @@ async def _fetch_set_progress(case: Case, index: int) -> SetProgress:
     name = destination.verifiers[index].set
     config = case.client.config.sets[name]
     attestation_set = config.attestation_set
-    verifier = AttestationVerifier(
-        destination.id, destination.verifier_addresses[index], case.client.config.development
-    )
+    verifier = AttestationVerifier(destination.id, destination.get_verifier(index), case.client.config.development)
     if not config.attestors:
         return SetProgress(index, name, attestation_set, (), f"sets.{name}.attestors names no attestor")
     signers: dict[object, list[Address]] = {}

@@ -38,7 +38,7 @@ class Chain:
         """Emit one log; the number of its block."""
         sent = await self.rpc.call("eth_sendTransaction", {"from": self.accounts[0], "to": EMITTER})
         # Anvil may answer before the block exists.
-        while (receipt := await self.rpc.fetch_receipt(bytes.fromhex(sent[2:]))) is None:  # noqa: ASYNC110
+        while (receipt := await self.rpc.fetch_receipt(bytes.fromhex(sent[2:]))) is None:
             await asyncio.sleep(0.005)
         return receipt.block_number
 

@@ -55,7 +55,7 @@ async def proxied(proxy):
 async def wait_for(accept):
     """Poll until a condition holds: nodes and submitters tell nobody when it does."""
     async with asyncio.timeout(20):
-        while not accept():  # noqa: ASYNC110
+        while not accept():
             await asyncio.sleep(0.01)
 
 
@@ -87,7 +87,7 @@ class Pool:
     async def until(self, accept):
         """Wait for a state of the pool."""
         async with asyncio.timeout(20):
-            while not accept(content := await self.read()):  # noqa: ASYNC110
+            while not accept(content := await self.read()):
                 await asyncio.sleep(0.01)
         return content
 

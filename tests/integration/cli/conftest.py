@@ -16,7 +16,7 @@ def _compiled() -> None:
 
 @pytest.fixture(scope="session")
 def shell(tmp_path_factory: pytest.TempPathFactory, _compiled: None) -> Iterator[Shell]:
-    with open_devnet(tmp_path_factory.mktemp("devnet")) as opened:
+    with open_devnet(tmp_path_factory.mktemp("devnet"), "--instant") as opened:
         yield opened
 
 

@@ -17,7 +17,7 @@ from comity.compiler import load_artifact
 from comity.config import Config, load_config
 from comity.core.types import Address
 from comity.devnet import deploy
-from comity.devnet.devnet import derive_signer
+from comity.devnet.keys import derive_signer
 from comity.sdk.client import Client
 
 WAIT = ("--wait", "--timeout", "60")
@@ -124,7 +124,7 @@ class Shell:
         for chain in self.config.chains.values():
             async with Rpc(chain.rpc[0]) as rpc:
                 end = await rpc.block_number() + count
-                while await rpc.block_number() < end:  # noqa: ASYNC110 - a chain has no event to wait for here
+                while await rpc.block_number() < end:
                     await asyncio.sleep(0.2)
 
 

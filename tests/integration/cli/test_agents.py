@@ -98,8 +98,12 @@ async def test_an_attestor_that_does_not_answer_is_logged_once(bare: Shell) -> N
 
 
 @pytest.mark.parametrize("agent", ["attest", "relay"])
-def test_an_agent_announces_itself_on_stdout_and_logs_on_stderr(bare: Shell, agent: str) -> None:
+async def test_an_agent_announces_itself_on_stdout_and_logs_on_stderr(bare: Shell, agent: str) -> None:
+    (bare.folder / "stderr.log").unlink(missing_ok=True)
     with bare.running(agent, "run", "--json") as process:
+        async with asyncio.timeout(30):
+            while not any(entry["event"] == "agent.started" for entry in read_log(bare)):
+                await asyncio.sleep(0.05)
         process.terminate()
         assert process.stdout is not None
         assert process.stdout.read() == b"", "nothing after the announcement"

@@ -5,6 +5,7 @@ import select
 from pathlib import Path
 
 import pytest
+
 from tests.integration.cli.shell import Shell, open_devnet
 
 

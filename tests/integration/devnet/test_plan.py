@@ -9,7 +9,8 @@ import pytest
 from comity.chain.rpc import Rpc
 from comity.config import LoadedConfig, format_toml, load_config
 from comity.devnet.anvil import Anvil
-from comity.devnet.devnet import BALANCE, derive_key, derive_signer
+from comity.devnet.devnet import BALANCE
+from comity.devnet.keys import derive_key, derive_signer
 from comity.devnet.plan import Deployment, State, is_complete
 from comity.sdk.client import Client
 from comity.sdk.keys import save_key

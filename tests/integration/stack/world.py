@@ -89,7 +89,7 @@ class Chain:
 
     async def wait_for(self, transaction: bytes) -> TransactionReceipt:
         # Anvil may answer before the block exists.
-        while (receipt := await self.rpc.fetch_receipt(transaction)) is None:  # noqa: ASYNC110
+        while (receipt := await self.rpc.fetch_receipt(transaction)) is None:
             await asyncio.sleep(0.002)
         return receipt
 

@@ -7,6 +7,7 @@ Spec: spec/verification.md, "Attestation". Twins: proofs/header.py, proofs/mpt.p
 """
 
 from collections.abc import Sequence
+from functools import partial
 
 import structlog
 
@@ -50,7 +51,7 @@ class Witness:
                 next_step="correct the chain's providers",
             )
         for contract in contracts:
-            if not await self.chain.quorum.vote(lambda provider, at=contract: provider.code(at)):  # type: ignore[misc]
+            if not await self.chain.quorum.vote(partial(Rpc.code, address=contract)):
                 raise ConfigError(
                     "there is no contract at this address",
                     chain=self.chain.name,

@@ -23,7 +23,7 @@ from comity.agents.relayer.providers import FailoverRpc
 from comity.chain.follower import ChainChanged, Cursor, FinalityViolated, Follower
 from comity.chain.quorum import ProviderQuorum
 from comity.chain.signer import TransactionSigner
-from comity.core.errors import Invalid, NotReady, Unavailable
+from comity.core.errors import ComityError, Invalid
 from comity.core.finality import FinalityRule
 from comity.core.types import Address, ChainId
 from comity.store.port import LaneRecord, Store
@@ -118,11 +118,11 @@ class Relayer:
             try:
                 await work()
                 return
-            except (Unavailable, NotReady) as error:
-                log.warning("part.interrupted", part=what, error=error, next_step=error.next_step, seconds=backoff)
             except (FinalityViolated, ChainChanged) as error:
                 log.error("part.halted", part=what, error=error, next_step=error.next_step)
                 return
+            except ComityError as error:
+                log.warning("part.interrupted", part=what, error=error, next_step=error.next_step, seconds=backoff)
             await asyncio.sleep(backoff)
             backoff = min(2 * backoff, _LONGEST_BACKOFF)
 
@@ -171,7 +171,7 @@ class Relayer:
         )
 
     def _build_gate(self, chain: RelayedChain, gate: Address) -> GateView:
-        return GateView(gate, FailoverRpc(chain.source.providers), self._signer.address)
+        return GateView(gate, chain.source, self._signer.address)
 
     def _build_relay(
         self, lane: RelayedLane, feeds: Mapping[ChainId, ChainFeed], courier: Courier, gate: GateView

@@ -7,7 +7,7 @@ followed, must equal those rebuilt from the logs. A lane whose words differ halt
 import asyncio
 import time
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Any, Final
 
 import structlog
 
@@ -17,6 +17,7 @@ from comity.chain.bindings import DECIDED, DISPATCHED, FAILED, REPLIED, decode_u
 from comity.chain.codec import Log, from_hex
 from comity.chain.follower import RECENT_BLOCKS, Advanced, Follower, Reverted
 from comity.chain.quorum import ProviderQuorum
+from comity.chain.rpc import Rpc
 from comity.core.errors import Invalid, NotReady, Rejected, Unavailable
 from comity.core.types import Hash32, Seconds, Word
 
@@ -25,6 +26,9 @@ _FIRST_STRETCH: Final = 4
 _LONGEST_STRETCH: Final = 2048
 _MANY_LOGS: Final = 4000
 """Logs to hold in memory at once, roughly: the next stretch of blocks is sized by what this one held."""
+_FAR_BLOCKS: Final = 256
+"""No provider is so far ahead of a quorum."""
+_PATIENCE_SECONDS: Final = 120.0
 _ATTEMPTS: Final = 5
 _RETRY_SECONDS: Final = 0.2
 
@@ -103,11 +107,22 @@ class ChainFeed:
         self._nudged.set()
 
     async def wait_for(self, block_number: int) -> None:
-        """Wait until a block is indexed."""
-        async with self._advanced:
-            while self.block_number < block_number:
-                self.nudge()
-                await self._advanced.wait()
+        """Wait until a block is indexed.
+
+        Raises:
+            Unavailable: it is not, for too long, or it cannot be: one provider alone may name any number.
+        """
+        if self.caught_up.is_set() and block_number > self.block_number + _FAR_BLOCKS:
+            raise Unavailable("far above the chain's head", chain=self.name, block=block_number, head=self.block_number)
+        try:
+            async with asyncio.timeout(_PATIENCE_SECONDS), self._advanced:
+                while self.block_number < block_number:
+                    self.nudge()
+                    await self._advanced.wait()
+        except TimeoutError:
+            raise Unavailable(
+                "the block is not seen", chain=self.name, block=block_number, head=self.block_number
+            ) from None
 
     async def _rest(self) -> None:
         try:
@@ -195,18 +210,23 @@ class ChainFeed:
             ("eth_call", [{"to": index.contract, "data": encode_words(index.lane)}, {"blockHash": block_hash}])
             for index in indexes
         ]
+
+        async def ask(rpc: Rpc) -> tuple[Word, ...]:
+            return tuple(_parse_word(answer, rpc) for answer in await rpc.batch(calls))
+
         try:
-            answers = await self._source.vote(lambda rpc: rpc.batch(calls), tuple)
+            return list(await self._source.vote(ask, tuple))
         except Rejected as error:
             raise Unavailable("the contract does not answer", chain=self.name, reason=error.reason) from error
-        # Before the deployment there is no code that could answer.
-        return [Word(decode_uint(from_hex(answer)) if answer != "0x" else 0) for answer in answers]
 
     def _stop(self, index: Index, error: Invalid) -> None:
         self._indexes.remove(index)
         self._halt(index, error)
 
 
-def compute_cursor_name(chain: int) -> str:
-    """Name under which a chain's cursor is stored."""
-    return f"relayer/{chain}"
+def _parse_word(answer: Any, rpc: Rpc) -> Word:
+    """Read a word; before the deployment there is no code that could answer."""
+    try:
+        return Word(decode_uint(from_hex(answer)) if answer != "0x" else 0)
+    except (ValueError, TypeError, AttributeError, Invalid):
+        raise Unavailable("the provider gave a malformed answer", host=rpc.host) from None

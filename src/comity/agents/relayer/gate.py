@@ -1,7 +1,7 @@
 """What the relayer asks a destination: its clock and limits, receivers' policies, live verifiers, rehearsals.
 
-Trusts one provider, for hints only: a wrong answer wastes gas or time, and the Gate decides. What cannot be undone, such
-as giving an envelope up, is asked of a quorum. Spec section 7; twin: contracts/Gate.vy.
+Trusts one provider, for hints only: a wrong answer wastes gas or time, and the Gate decides. What cannot be undone,
+such as giving an envelope up, is asked of a quorum. Spec section 7; twin: contracts/Gate.vy.
 """
 
 import time
@@ -78,9 +78,9 @@ class Clock:
 class GateView:
     """One Gate, read through whichever provider answers; verdicts are confirmed by all of `source`."""
 
-    def __init__(self, gate: Address, rpc: FailoverRpc, sender: Address, source: ProviderQuorum) -> None:
+    def __init__(self, gate: Address, source: ProviderQuorum, sender: Address) -> None:
         self.address = gate
-        self._rpc = rpc
+        self._rpc = FailoverRpc(source.providers)
         self._source = source
         self._sender = sender
         self._clock: Clock | None = None

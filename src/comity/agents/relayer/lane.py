@@ -13,31 +13,32 @@ from typing import Any, Final
 import structlog
 
 from comity.agents.relayer.backlog import Backlog
+from comity.agents.relayer.chooser import Chooser
 from comity.agents.relayer.courier import Courier, Purpose
 from comity.agents.relayer.feed import ChainFeed
-from comity.agents.relayer.gate import Clock, GateView
-from comity.agents.relayer.options import RelayOptions, compute_retry_wait, compute_wait
-from comity.agents.relayer.planner import Candidate, Limits, select_run
-from comity.agents.relayer.proofs import REACH, ProofDesk, ProofSource, ProvenWord
-from comity.agents.relayer.runs import Run, is_true, load_run
+from comity.agents.relayer.gate import GateView
+from comity.agents.relayer.options import RelayOptions
+from comity.agents.relayer.planner import Candidate, Limits
+from comity.agents.relayer.proofs import ProofDesk, ProofSource
+from comity.agents.relayer.runs import Run
 from comity.agents.relayer.sieve import Sieve
+from comity.agents.relayer.triage import Triage, find_branch
 from comity.agents.runner import failpoint
-from comity.chain.bindings import Branch, classify_revert, encode_expire
-from comity.core.delivery import MAX_ENTRIES
-from comity.core.errors import ComityError, Invalid, NotReady, Rejected, Unavailable
-from comity.core.lane import MAX_NONCE
-from comity.core.types import Direction, Gas, Hash32, Seconds
-from comity.store.port import DeliveryState, HaltRecord, LaneRecord, Store
+from comity.chain.bindings import Branch, encode_expire
+from comity.core.errors import ComityError, ConfigError, Invalid, NotReady, Rejected, Unavailable
+from comity.core.types import Direction, Gas, Hash32, Lane, Seconds
+from comity.store.port import HaltRecord, LaneRecord, Store
 from comity.telemetry import Metrics
 
 _AGENT: Final = "relayer"
 _PAUSE_SECONDS: Final = 10.0
 _LONGEST_PAUSE: Final = 60.0
-_PROOF_SECONDS: Final = 2
-_PROBE_BATCH: Final = 25
+_UNSEEN: Final = "sent, and its block is not seen yet"
+_UNSEEN_SECONDS: Final = Seconds(10)
+_UNPAID_SECONDS: Final = Seconds(60)
 _EXPIRE_GAS: Final = 400_000
 _EXPIRE_BYTE_GAS: Final = 60
-_NOT_MINE_TO_EXPIRE: Final = 600
+_NOT_MINE_TO_EXPIRE: Final = Seconds(600)
 
 log = structlog.get_logger(__name__)
 
@@ -70,13 +71,23 @@ class LaneRelay:
         self._metrics = metrics
         self._backlog = Backlog(store, lane.lane, urgent_seconds=options.urgent_seconds)
         self._sieve = Sieve(store, lane.lane, gate)
+        self._triage = Triage(name, lane.lane, store, gate)
         self._proofs = ProofDesk(lane.lane, sources, poll_seconds=options.poll_seconds)
+        self._chooser = Chooser(
+            name,
+            lane.lane,
+            store=store,
+            gate=gate,
+            backlog=self._backlog,
+            proofs=self._proofs,
+            triage=self._triage,
+            beneficiary=options.beneficiary,
+        )
         self._tasks: set[asyncio.Task[None]] = set()
         self._woken = asyncio.Event()
         self._envelopes = options.envelopes
         self._paused_until = 0.0
         self._failures = 0
-        self._has_jumped = False
         self._is_halted = any(halt.lane == lane.lane for halt in store.load_halts())
 
     def wake(self) -> None:
@@ -123,7 +134,7 @@ class LaneRelay:
             while True:
                 try:
                     is_busy = await self.step()
-                except (Unavailable, NotReady) as error:
+                except ComityError as error:
                     self._note_error("lane.interrupted", error)
                     self._back_off()
                     is_busy = False
@@ -152,192 +163,148 @@ class LaneRelay:
         self._expire(found.expired, now)
         if not found.deliverable:
             return True
-        run, is_waiting = await self._choose(found.deliverable, clock, now)
+        run, is_waiting = await self._chooser.choose(found.deliverable, Limits(clock.gas_limit, self._envelopes), now)
         if run is None:
             return not is_waiting
-        self._has_jumped = False
         self._backlog.resume_from(run.selection.last + 1)
         purpose = Purpose("deliver", self._lane, run.selection.first, run.selection.last)
-        self._launch(purpose, self._deliver(run, purpose))
+        self._launch(purpose, self._deliver(run, purpose), run.selection.chosen)
         return True
-
-    # ------------------------------------------------------------------------------------------------------- choosing
-
-    async def _choose(self, candidates: list[Candidate], clock: Clock, now: Seconds) -> tuple[Run | None, bool]:
-        """Choose the next run, with nothing in it that is known to fail; and without one, whether proofs must come."""
-        limits = Limits(clock.gas_limit, self._envelopes)
-        probed: set[int] = set()
-        while candidates:
-            words = await self._find_words(candidates[0].nonce)
-            selection = select_run(candidates, words, limits)
-            if selection is None:
-                if not words and not candidates[0].awaits:
-                    return None, not self._jump(candidates[0].nonce, now)
-                self._wait_for_proof(candidates.pop(0), now)
-                continue
-            try:
-                run = load_run(self._store, self._lane, selection, self._options.beneficiary)
-            except Invalid as error:
-                self._note_error("run.overtaken", error)  # by a reorg, while others were asked
-                return None, True
-            suspects = [each for each in selection.chosen if each.attempts and each.nonce not in probed]
-            if not suspects:
-                return run, False
-            probed.update(each.nonce for each in suspects)
-            refused = await self._probe(run, suspects)
-            candidates = [each for each in candidates if each.nonce not in refused]
-        return None, False
-
-    async def _find_words(self, first: int) -> list[ProvenWord]:
-        """Find the true words under which a run from `first` could go, with the proofs that live verifiers accept."""
-        last = first + REACH - 1
-        if self._proofs.is_stale(first, first + MAX_ENTRIES - 1):
-            await self._proofs.fetch(first)
-        live = await self._gate.fetch_live(self._proofs.indices)
-        found: list[ProvenWord] = []
-        for proven in self._proofs.find(first, last):
-            row = self._store.load_dispatch(self._lane, proven.nonce)
-            if row is None:
-                continue
-            if not is_true(row.dispatch, proven):
-                log.error("word.contradicted", lane=self.name, nonce=proven.nonce, word=hex(proven.word))
-                self._proofs.discard(proven.word)
-                continue
-            proofs = {index: proof for index, proof in proven.proofs.items() if live >> index & 1}
-            if proofs:
-                found.append(ProvenWord(proven.nonce, proven.word, proofs))
-        return found
-
-    def _jump(self, first: int, now: Seconds) -> bool:
-        """Nothing within reach of the oldest envelope is proved: go on with newer ones, if they are; once a round."""
-        newer = [] if self._has_jumped else self._proofs.find(first + REACH, MAX_NONCE)
-        after = newer[0].nonce - REACH if newer else first - 1
-        self._has_jumped = bool(newer) and bool(self._store.load_pending(self._lane, now, limit=1, after=after))
-        self._backlog.resume_from(after + 1 if self._has_jumped else first)
-        return self._has_jumped
-
-    def _wait_for_proof(self, candidate: Candidate, now: Seconds) -> None:
-        cause = "dependency undecided" if candidate.awaits else "policy not satisfied by the proofs at hand"
-        self._defer([candidate], cause, compute_wait(_PROOF_SECONDS, now - candidate.seen_at))
-
-    async def _probe(self, run: Run, candidates: Sequence[Candidate]) -> set[int]:
-        """Rehearse some envelopes of a run one by one, put off those that are refused, and return their nonces."""
-        refused: set[int] = set()
-        for start in range(0, len(candidates), _PROBE_BATCH):
-            batch = candidates[start : start + _PROBE_BATCH]
-            reasons = await self._gate.rehearse([run.encode_alone(candidate) for candidate in batch])
-            for candidate, reason in zip(batch, reasons, strict=True):
-                if reason is not None:
-                    self._put_off(candidate, reason)
-                    refused.add(candidate.nonce)
-        return refused
 
     # ------------------------------------------------------------------------------------------------------ delivering
 
-    def _launch(self, purpose: Purpose, work: Coroutine[Any, Any, None]) -> None:
+    def _launch(self, purpose: Purpose, work: Coroutine[Any, Any, None], candidates: Sequence[Candidate] = ()) -> None:
         self._backlog.hold(purpose.first, purpose.last)
-        self._tasks.add(asyncio.create_task(self._guard(purpose, work), name=str(purpose)))
+        self._tasks.add(asyncio.create_task(self._guard(purpose, work, candidates), name=str(purpose)))
 
-    async def _guard(self, purpose: Purpose, work: Coroutine[Any, Any, None]) -> None:
+    async def _guard(self, purpose: Purpose, work: Coroutine[Any, Any, None], candidates: Sequence[Candidate]) -> None:
         """Do one transaction's work; whatever comes of it, its envelopes go back to the backlog, decided or not."""
         try:
             await work
             self._failures = 0
         except ComityError as error:
             self._note_error("delivery.failed", error, purpose=purpose.action, first=purpose.first, last=purpose.last)
-            self._back_off()
+            self._on_failed(error, candidates)
         finally:
             work.close()
             self._backlog.release(purpose.first, purpose.last)
             self.wake()
 
+    def _on_failed(self, error: ComityError, candidates: Sequence[Candidate]) -> None:
+        """Wait, or let others go first: what failed may be the fault of these envelopes."""
+        if isinstance(error, Unavailable | NotReady):
+            self._back_off()
+            return
+        if candidates:
+            self._envelopes = max(1, len(candidates) // 2)
+        if isinstance(error, ConfigError):
+            # The account is empty, or these cost more than it holds.
+            self._triage.defer(candidates, error.message, _UNPAID_SECONDS)
+            self._back_off()
+        else:
+            self._triage.retry(candidates, error.message)
+
     async def _deliver(self, run: Run, purpose: Purpose) -> None:
         data, gas = run.encode()
         [reason] = await self._gate.rehearse([(data, gas)])
         failpoint("relayer.rehearsed")
+        chosen = run.selection.chosen
         if reason is not None:
             await self._on_refused(run, reason)
             return
         try:
             receipt = await self._courier.send(self._gate.address, data, gas, purpose)
-            block_number, gas_used = receipt.block_number, receipt.gas_used
         except Rejected as error:
-            # Somebody else was first, or the state moved between rehearsal and block.
-            self._count_error(classify_revert(error.reason).branch)
-            log.info("run.lost", lane=self.name, first=purpose.first, last=purpose.last, reason=error.reason)
-            await self._feed.wait_for(error.values.get("block_number") or await self._gate.fetch_block_number())
+            await self._on_lost(chosen, error)
             return
-        await self._feed.wait_for(block_number)
-        self._envelopes = min(2 * self._envelopes, self._options.envelopes)
-        left = self._find_undecided(run.selection.chosen)
+        is_seen = await self._learn(receipt.block_number)
+        left = self._triage.find_undecided(chosen)
         log.info(
             "run.delivered",
             lane=self.name,
             first=purpose.first,
             last=purpose.last,
-            envelopes=len(run.selection.chosen) - len(left),
-            gas=gas_used,
+            envelopes=len(chosen) - len(left),
+            gas=receipt.gas_used,
         )
-        # Why the Gate left them is not in its logs: they are probed before they join another run.
-        self._defer(left, "left undecided by a run", Seconds(0), costs_attempt=True)
+        if is_seen:
+            self._envelopes = min(2 * self._envelopes, self._options.envelopes)
+            # Why the Gate left them is not in its logs: they are probed before they join another run.
+            self._triage.retry(left, "left undecided by a run", at_once=True)
+        else:
+            self._triage.defer(left, _UNSEEN, _UNSEEN_SECONDS)
+
+    async def _on_lost(self, chosen: Sequence[Candidate], error: Rejected) -> None:
+        """Somebody else was first, or the state moved between rehearsal and block."""
+        self._count_error(find_branch(error.reason))
+        log.info("run.lost", lane=self.name, first=chosen[0].nonce, last=chosen[-1].nonce, reason=error.reason)
+        is_seen = await self._learn(error.values.get("block_number") or await self._gate.fetch_block_number())
+        left = self._triage.find_undecided(chosen)
+        if is_seen:
+            self._triage.retry(left, error.reason or error.message)
+        else:
+            self._triage.defer(left, _UNSEEN, _UNSEEN_SECONDS)
+
+    async def _learn(self, block_number: int) -> bool:
+        """Wait until a block's outcomes are known; False when that takes too long, or one provider made it up."""
+        try:
+            await self._feed.wait_for(block_number)
+        except Unavailable as error:
+            self._note_error("block.unseen", error)
+            return False
+        return True
 
     async def _on_refused(self, run: Run, reason: str) -> None:
-        branch = classify_revert(reason).branch
+        branch = find_branch(reason)
         self._count_error(branch)
         chosen = run.selection.chosen
         log.info("run.refused", lane=self.name, first=chosen[0].nonce, envelopes=len(chosen), reason=reason)
         match branch:
-            case Branch.HALT:
-                self.halt(Invalid("the Gate refuses every delivery", reason=reason, gate=self._gate.address))
-            case Branch.PAUSE:
-                self._gate.forget_verifiers()
-                self._pause(_PAUSE_SECONDS)
+            case Branch.HALT | Branch.PAUSE:
+                await self._on_stopped(run, reason)
             case Branch.REPROVE:
                 self._proofs.discard(run.selection.proven.word)
-                self._pause(1.0)
+                await self._isolate(run, reason)
             case Branch.REGAS if len(chosen) > 1:
                 self._envelopes = max(1, len(chosen) // 2)
             case _:
                 await self._isolate(run, reason)
 
+    async def _on_stopped(self, run: Run, reason: str) -> None:
+        """Stop the lane if the Gate itself is what refuses; a verifier that says so stops only what needs it."""
+        self._gate.forget_verifiers()
+        match await self._triage.find_own_branch(run.encode_unproven(run.selection.chosen)):
+            case Branch.HALT:
+                self.halt(Invalid("the Gate refuses every delivery", reason=reason, gate=self._gate.address))
+            case Branch.PAUSE:
+                self._pause(_PAUSE_SECONDS)
+            case _:
+                await self._isolate(run, reason)
+
     async def _isolate(self, run: Run, reason: str) -> None:
         """Find which envelopes of a refused run are at fault, and put those off."""
-        await self._feed.wait_for(await self._gate.fetch_block_number())
-        left = self._find_undecided(run.selection.chosen)
-        if len(run.selection.chosen) == 1:
+        chosen = run.selection.chosen
+        await self._learn(await self._gate.fetch_block_number())
+        left = self._triage.find_undecided(chosen)
+        if find_branch(reason) in (Branch.REPROVE, Branch.PAUSE) and all(map(run.needs_all_proofs, left)):
+            self._triage.wait(left, reason)
+        elif len(chosen) == 1:
             for candidate in left:
-                self._put_off(candidate, reason)
-        elif left and not await self._probe(run, left):
-            self._envelopes = max(1, len(run.selection.chosen) // 2)
-
-    def _put_off(self, candidate: Candidate, reason: str) -> None:
-        """Deal with one envelope that the Gate would refuse now."""
-        match classify_revert(reason).branch:
-            case Branch.RACE:
-                self._defer([candidate], reason, Seconds(1))
-            case Branch.DROP:
-                self._store.bury_envelope(self._lane, candidate.nonce, reason)
-                log.error("envelope.buried", lane=self.name, nonce=candidate.nonce, reason=reason)
-            case Branch.RETRY | Branch.REGAS:
-                self._defer([candidate], reason, compute_retry_wait(candidate.attempts), costs_attempt=True)
-            case _:
-                self._defer([candidate], reason, compute_wait(_PROOF_SECONDS, int(time.time()) - candidate.seen_at))
-
-    def _find_undecided(self, candidates: Sequence[Candidate]) -> list[Candidate]:
-        rows = [(each, self._store.load_dispatch(self._lane, each.nonce)) for each in candidates]
-        return [each for each, row in rows if row and row.state is DeliveryState.PENDING]
+                await self._triage.put_off(candidate, reason, run.encode_unproven(chosen))
+        elif left and not await self._triage.probe(run, left):
+            self._envelopes = max(1, len(chosen) // 2)
 
     # -------------------------------------------------------------------------------------------------------- expiring
 
     def _expire(self, candidates: Sequence[Candidate], now: Seconds) -> None:
         if not self._options.expire:
-            self._defer(candidates, "deadline passed", Seconds(_NOT_MINE_TO_EXPIRE))
+            self._triage.defer(candidates, "deadline passed", _NOT_MINE_TO_EXPIRE)
             return
         for candidate in candidates:
             if len(self._tasks) >= self._options.pipeline:
                 return
             purpose = Purpose("expire", self._lane, candidate.nonce, candidate.nonce)
-            self._launch(purpose, self._send_expiry(candidate, purpose))
+            self._launch(purpose, self._send_expiry(candidate, purpose), [candidate])
 
     async def _send_expiry(self, candidate: Candidate, purpose: Purpose) -> None:
         data = encode_expire(candidate.encoding, self._options.beneficiary)
@@ -345,11 +312,13 @@ class LaneRelay:
         # The newest block may be older than the deadline although the next one is not.
         [reason] = await self._gate.rehearse([(data, gas)], block="pending")
         if reason is not None:
-            self._put_off(candidate, reason)
+            await self._triage.put_off(candidate, reason, (data, gas), block="pending")
             return
         receipt = await self._courier.send(self._gate.address, data, gas, purpose)
-        await self._feed.wait_for(receipt.block_number)
-        log.info("envelope.expired", lane=self.name, nonce=candidate.nonce)
+        if await self._learn(receipt.block_number):
+            log.info("envelope.expired", lane=self.name, nonce=candidate.nonce)
+        else:
+            self._triage.defer([candidate], _UNSEEN, _UNSEEN_SECONDS)
 
     # --------------------------------------------------------------------------------------------------- housekeeping
 
@@ -362,14 +331,7 @@ class LaneRelay:
     async def _finish(self, tx_hash: Hash32) -> None:
         block_number = await self._courier.resume(tx_hash)
         if block_number is not None:
-            await self._feed.wait_for(block_number)
-
-    def _defer(
-        self, candidates: Sequence[Candidate], cause: str, wait: Seconds, *, costs_attempt: bool = False
-    ) -> None:
-        due = Seconds(int(time.time()) + wait)
-        nonces = [candidate.nonce for candidate in candidates]
-        self._store.defer_envelopes(self._lane, nonces, cause, due, costs_attempt=costs_attempt)
+            await self._learn(block_number)
 
     def _back_off(self) -> None:
         self._failures += 1
@@ -398,3 +360,9 @@ class LaneRelay:
     def _note_error(self, event: str, error: ComityError, **values: Any) -> None:
         self._count_error(type(error).__name__.lower())
         log.warning(event, lane=self.name, error=error, next_step=error.next_step, **values)
+
+
+def clear_halt(store: Store, lane: Lane) -> None:
+    """Let a lane be delivered again, by an operator's decision; a relayer that runs must be started anew."""
+    for direction in Direction:
+        store.clear_halt(lane, direction)

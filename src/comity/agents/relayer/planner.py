@@ -4,7 +4,8 @@ Trusts the caller for the state of the lane; nothing here can do harm, because t
 Spec sections 2 and 7; twin: contracts/Gate.vy, `deliver`.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from bisect import bisect_left
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
@@ -160,24 +161,68 @@ def estimate_gas(chosen: Sequence[Candidate], proofs: Mapping[int, bytes], bare:
     return Gas(max(execution, 21_000 + _CALLDATA_FLOOR * body))
 
 
+def split_provable(
+    candidates: Sequence[Candidate], words: Sequence[ProvenWord]
+) -> tuple[list[Candidate], list[Candidate]]:
+    """Split candidates into those that some word at hand can carry, and the others with what awaits one of them."""
+    nonces: dict[int, list[int]] = {}
+    for proven in words:
+        nonces.setdefault(proven.verified, []).append(proven.nonce)
+    provable: list[Candidate] = []
+    others: list[Candidate] = []
+    kept: set[int] = set()
+    for candidate in candidates:
+        is_carried = any(
+            candidate.is_satisfied(verified) and _is_reached(candidate.nonce, reached)
+            for verified, reached in nonces.items()
+        )
+        if is_carried and (not candidate.awaits or candidate.awaits in kept):
+            provable.append(candidate)
+            kept.add(candidate.nonce)
+        else:
+            others.append(candidate)
+    return provable, others
+
+
+def _is_reached(nonce: int, words: Sequence[int]) -> bool:
+    position = bisect_left(words, nonce)
+    return position < len(words) and words[position] < nonce + MAX_ENTRIES + MAX_SUFFIX
+
+
 def select_run(candidates: Sequence[Candidate], words: Sequence[ProvenWord], limits: Limits) -> Selection | None:
     """Choose the run that starts with the first candidate and decides the most envelopes, then the cheapest.
 
     `candidates` are in order of nonce; `words` are true and in order of nonce. None when no word at hand can carry the
-    first candidate.
+    first candidate within the limits.
     """
     best: Selection | None = None
-    for proven in _find_usable(candidates[0], words):
-        selection = _fill(candidates, proven, limits)
-        if selection and (best is None or _rank(selection) > _rank(best)):
-            best = selection
+    end = min(candidates[-1].nonce, candidates[0].nonce + MAX_ENTRIES - 1)
+    for alike in _group_usable(candidates[0], words):
+        for proven in _find_extremes(alike, end):
+            selection = _fill(candidates, proven, limits)
+            if selection:
+                nearest = alike[bisect_left(alike, selection.last, key=lambda each: each.nonce)]
+                selection = _fill(candidates, nearest, limits) or selection
+                best = max(best or selection, selection, key=_rank)
     return best
 
 
-def _find_usable(head: Candidate, words: Sequence[ProvenWord]) -> Iterator[ProvenWord]:
+def _group_usable(head: Candidate, words: Sequence[ProvenWord]) -> Iterable[Sequence[ProvenWord]]:
+    """Group the words that can carry the first candidate by the verifiers that accept them."""
+    groups: dict[int, list[ProvenWord]] = {}
     for proven in words:
         if head.nonce <= proven.nonce < head.nonce + MAX_ENTRIES + MAX_SUFFIX and head.is_satisfied(proven.verified):
-            yield proven
+            groups.setdefault(proven.verified, []).append(proven)
+    return groups.values()
+
+
+def _find_extremes(alike: Sequence[ProvenWord], end: int) -> list[ProvenWord]:
+    """Of words that differ in nonce only: the first, and those around the last candidate that a run could hold.
+
+    What is between them carries no more than these do, and there may be hundreds.
+    """
+    after = bisect_left(alike, end, key=lambda each: each.nonce)
+    return [alike[position] for position in sorted({0, after - 1, after}) if 0 <= position < len(alike)]
 
 
 def _rank(selection: Selection) -> tuple[int, int]:

@@ -13,7 +13,7 @@ from typing import Final, Protocol
 
 import structlog
 
-from comity.core.delivery import MAX_ENTRIES, MAX_SUFFIX
+from comity.core.delivery import MAX_ENTRIES, MAX_PART_BYTES, MAX_SUFFIX
 from comity.core.errors import ComityError
 from comity.core.lane import unpack_word
 from comity.core.types import Direction, Lane, Word
@@ -139,7 +139,9 @@ class ProofDesk:
             else:
                 self._silent.discard(index)
                 for word, proof in answer:
-                    self._pool.add(index, word, proof)
+                    # The Gate reads no longer ones.
+                    if len(proof) <= MAX_PART_BYTES:
+                        self._pool.add(index, word, proof)
 
     def _note_silence(self, index: int, error: ComityError) -> None:
         """Say once that a source does not answer, not at every question."""

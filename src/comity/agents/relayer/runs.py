@@ -3,10 +3,10 @@
 Spec section 2; twins: core/delivery.py and contracts/Gate.vy.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from comity.agents.relayer.planner import Candidate, Selection, estimate_gas
+from comity.agents.relayer.planner import Candidate, Selection, drop_needless, estimate_gas
 from comity.agents.relayer.proofs import ProvenWord
 from comity.chain.bindings import encode_deliver
 from comity.core.delivery import MAX_SUFFIX, Delivery, encode_body
@@ -27,15 +27,24 @@ class Run:
 
     def encode(self) -> tuple[bytes, Gas]:
         """Encode the call that delivers the run, and the gas to send with it."""
-        return self._encode(self.selection.chosen), self.selection.gas
+        return self._encode(self.selection.chosen, self.selection.proven.proofs), self.selection.gas
 
     def encode_alone(self, candidate: Candidate) -> tuple[bytes, Gas]:
-        """Encode the call that would deliver one of its envelopes alone under the same word."""
-        proofs = self.selection.proven.proofs
+        """Encode the call that would deliver one of its envelopes alone, under the same word."""
+        proofs = drop_needless((candidate,), self.selection.proven)
         gas = estimate_gas((candidate,), proofs, self.selection.proven.nonce - candidate.nonce)
-        return self._encode((candidate,)), gas
+        return self._encode((candidate,), proofs), gas
 
-    def _encode(self, chosen: Sequence[Candidate]) -> bytes:
+    def encode_unproven(self, chosen: Sequence[Candidate]) -> tuple[bytes, Gas]:
+        """Encode the call without proofs, which delivers nothing: whatever its answer says, the Gate itself says it."""
+        return self._encode(chosen, {}), self.selection.gas
+
+    def needs_all_proofs(self, candidate: Candidate) -> bool:
+        """Say whether one of the envelopes could not be delivered with fewer proofs than the run has."""
+        proven = self.selection.proven
+        return drop_needless((candidate,), proven) == proven.proofs
+
+    def _encode(self, chosen: Sequence[Candidate], proofs: Mapping[int, bytes]) -> bytes:
         proven, first, last = self.selection.proven, chosen[0].nonce, chosen[-1].nonce
         offset = first - self.rows[0].nonce
         carried = {candidate.nonce: candidate.encoding for candidate in chosen}
@@ -45,7 +54,7 @@ class Run:
         delivery = Delivery(
             before=self.rows[offset - 1].accumulator if offset else self.before,
             beneficiary=self.beneficiary,
-            proofs=proven.proofs,
+            proofs=proofs,
             entries=entries,
             suffix=tuple(Hash32(row.id) for row in self.rows[offset + end - first + 1 :]),
         )

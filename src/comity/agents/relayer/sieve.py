@@ -53,6 +53,7 @@ class Sieve:
         bound = [to_receiver(envelope) for _, envelope in decoded if needs_receiver_policy(envelope)]
         policies = await self._gate.fetch_policies(self._lane, bound)
         found = Sorted([], [])
+        hindered: dict[Hindrance, list[int]] = {}
         reachable: set[int] = set()
         for record, envelope in decoded:
             policy = policies[to_receiver(envelope)] if needs_receiver_policy(envelope) else ANY_POLICY
@@ -63,11 +64,14 @@ class Sieve:
                 found.expired.append(candidate)
                 continue
             if hindrance:
-                due = Seconds(now + hindrance.wait)
-                self._store.defer_envelopes(self._lane, [envelope.nonce], hindrance.cause, due, costs_attempt=False)
+                hindered.setdefault(hindrance, []).append(envelope.nonce)
                 continue
             reachable.add(envelope.nonce)
             found.deliverable.append(candidate)
+        with self._store.transaction():
+            for hindrance, nonces in hindered.items():
+                due = Seconds(now + hindrance.wait)
+                self._store.defer_envelopes(self._lane, nonces, hindrance.cause, due, costs_attempt=False)
         return found
 
     def _decode(self, record: DeliveryRecord) -> Envelope | None:

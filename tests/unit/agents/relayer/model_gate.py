@@ -13,9 +13,10 @@ from typing import Any
 from comity.agents.relayer.courier import Purpose
 from comity.agents.relayer.gate import TIERED, Clock
 from comity.chain.bindings import DELIVER
+from comity.chain.rpc import RpcError
 from comity.core.delivery import decode_body, is_envelope
 from comity.core.envelope import REFUND_TO_SENDER, Envelope, Flags, decode
-from comity.core.errors import Rejected
+from comity.core.errors import Rejected, Unavailable
 from comity.core.lane import compute_lane, compute_seed, compute_word, extend, pack_word
 from comity.core.policy import Policy, is_satisfied
 from comity.core.receipt import NO_RESULT, Receipt
@@ -142,6 +143,12 @@ class ModelGate:
     policies: dict[Address, int] = field(default_factory=lambda: {RECEIVER: FIRST, POISON: FIRST})
     failing: set[Address] = field(default_factory=lambda: {POISON})
     dead_verifiers: set[int] = field(default_factory=set)
+    words_of_verifiers: dict[int, str] = field(default_factory=dict)
+    """What hostile verifiers revert with."""
+    refused_gas: int = 1 << 24
+    """The pool takes nothing that asks for more."""
+    failing_when_sent: set[EnvelopeId] = field(default_factory=set)
+    """Envelopes that make the pool refuse the transaction that carries them, whatever a rehearsal says."""
     is_paused: bool = False
     decided: dict[EnvelopeId, Outcome] = field(default_factory=dict)
     executions: Counter[EnvelopeId] = field(default_factory=Counter)
@@ -154,12 +161,16 @@ class ModelGate:
     receipts: list[ReceiptRecord] = field(default_factory=list)
     unseen: list[ReceiptRecord] = field(default_factory=list)
     is_feed_open: bool = True
+    is_block_unseen: bool = False
+    """The feed never comes to the blocks that it is asked to wait for."""
+    caught_up: asyncio.Event = field(default_factory=asyncio.Event)
     address: Address = GATE
     block_number: int = 1
     _carried: list[int] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.mining.set()
+        self.caught_up.set()
 
     # as GateView
 
@@ -182,6 +193,9 @@ class ModelGate:
         self.rehearsals += len(calls)
         return [self._rehearse(data) for data, _ in calls]
 
+    async def confirm(self, data: bytes, gas: Gas, *, block: str = "latest") -> str | None:
+        return self._rehearse(data)
+
     def _rehearse(self, data: bytes) -> str | None:
         try:
             self._run(data)
@@ -196,13 +210,26 @@ class ModelGate:
 
     async def send(self, to: Address, data: bytes, gas: Gas, purpose: Purpose) -> "ModelReceipt":
         await self.mining.wait()
+        if gas > self.refused_gas:
+            raise RpcError("transaction gas limit too high", code=-32000)
+        if any(each.id in self.failing_when_sent for each in self._read_envelopes(data)):
+            raise RpcError("internal error", code=-32603)
         self.block_number += 1
         self.execute(data)
         return ModelReceipt(self.block_number, 0)
 
+    def _read_envelopes(self, data: bytes) -> list[Envelope]:
+        if data[:4] != DELIVER:
+            return []
+        body = data[132 : 132 + int.from_bytes(data[100:132], "big")]
+        delivery = decode_body(Accumulator(int.from_bytes(data[4:36], "big")), Address32(data[36:68]), body)
+        return [decode(entry) for entry in delivery.entries if is_envelope(entry)]
+
     # as ChainFeed
 
     async def wait_for(self, block_number: int) -> None:
+        if self.is_block_unseen:
+            raise Unavailable("the block is not seen")
         if self.is_feed_open:
             self.store.append_receipts(LANE, self.unseen)
             self.unseen = []
@@ -230,6 +257,8 @@ class ModelGate:
         word = compute_word(before, delivery.first_nonce, _hash(delivery.entries), delivery.suffix)
         verified = 0
         for index, proof in delivery.proofs.items():
+            if index in self.words_of_verifiers:
+                raise Rejected("reverted", reason=self.words_of_verifiers[index])
             if index in self.dead_verifiers or proof != build_proof(index, word):
                 raise Rejected("reverted", reason="gate: verifier refused")
             verified |= 1 << index

@@ -35,8 +35,11 @@ class ScriptedChain:
         self.number = 0
         self.asked: list[tuple[int, int]] = []
         self.is_reorganised = False
+        self.answer: Any = ...
+        """In place of every word, if set."""
 
     hash = HASH
+    host = "model"
 
     @property
     def cursor(self) -> "ScriptedChain":
@@ -64,8 +67,10 @@ class ScriptedChain:
             raise NotReady("the provider does not know this block")
         return await ask(self)
 
-    async def batch(self, calls: list[tuple[str, Any]]) -> list[str]:
+    async def batch(self, calls: list[tuple[str, Any]]) -> list[Any]:
         assert all(params[1] == {"blockHash": HASH} for _, params in calls), "words are read at the block followed"
+        if self.answer is not ...:
+            return [self.answer for _ in calls]
         return ["0x" + self.words[params[0]["to"]].to_bytes(32, "big").hex() for _, params in calls]
 
     def dispatch(self, envelopes: list[Envelope]) -> None:
@@ -195,6 +200,29 @@ async def test_waiting_for_a_block_ends_when_it_is_indexed(feed: ChainFeed, chai
     chain.dispatch(build_envelopes(3))
     await feed.step()
     await asyncio.wait_for(waiting, 5)
+
+
+async def test_a_block_far_above_the_head_is_not_waited_for(feed: ChainFeed, chain: ScriptedChain) -> None:
+    chain.dispatch(build_envelopes(3))
+    await feed.step()
+    feed.caught_up.set()
+    with pytest.raises(Unavailable, match="far above"):
+        await asyncio.wait_for(feed.wait_for(10**12), 5)
+
+
+async def test_waiting_for_a_block_that_never_comes_has_an_end(
+    feed: ChainFeed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feed_module, "_PATIENCE_SECONDS", 0.01)
+    with pytest.raises(Unavailable, match="not seen"):
+        await asyncio.wait_for(feed.wait_for(3), 5)
+
+
+async def test_a_malformed_word_is_an_answer_that_does_not_count(feed: ChainFeed, chain: ScriptedChain) -> None:
+    chain.dispatch(build_envelopes(3))
+    chain.answer = None
+    with pytest.raises(Unavailable):
+        await feed.step()
 
 
 async def test_one_feed_serves_both_directions(chain: ScriptedChain, store: Store) -> None:

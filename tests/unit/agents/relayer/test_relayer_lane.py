@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 from itertools import pairwise
 
+from lane_work import make_due, work
 from model_gate import (
     BOTH,
     FIRST,
@@ -28,28 +29,6 @@ from comity.core.types import Outcome, Seconds, Word, to_address32
 from comity.store.port import DeliveryState, Store
 
 BuildRelay = Callable[..., LaneRelay]
-
-
-async def work(relay: LaneRelay, *, rounds: int = 200) -> None:
-    """Let a relay work until there is nothing to do."""
-    idle = 0
-    for _ in range(rounds):
-        idle = 0 if await relay.step() else idle + 1
-        if relay.in_flight:
-            await relay.drain()
-        elif idle > 4:
-            return
-    raise AssertionError("the relay never comes to rest")
-
-
-def make_due(store: Store) -> None:
-    """Let every wait on this machine's clock be over."""
-    nonce = 0
-    while rows := store.load_pending(LANE, Seconds(2**40), limit=100, after=nonce):
-        for row in rows:
-            cause = row.cause or ""
-            store.defer_envelopes(LANE, [row.dispatch.nonce], cause, Seconds(0), costs_attempt=False)
-        nonce = rows[-1].dispatch.nonce
 
 
 async def test_relay_delivers_a_backlog_in_runs_of_a_hundred(
@@ -310,9 +289,10 @@ async def test_a_refused_proof_is_fetched_again_and_blames_no_envelope(
     await relay.drain()
     row = store.load_dispatch(LANE, 1)
     assert row is not None
-    assert (row.cause, row.attempts) == (None, 0)
+    assert (row.cause, row.attempts) == ("gate: verifier refused", 0)
+    assert gate.rehearsals == 1, "all of them need the proof that was refused"
     attestors[0].is_corrupt = False
-    relay.resume()
+    make_due(store)
     await work(relay)
     assert sum(map(len, gate.runs)) == 128
 

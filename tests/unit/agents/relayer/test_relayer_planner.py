@@ -1,6 +1,7 @@
 """Which run is chosen: as many envelopes as fit, under one word that all of them accept, for the least gas."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -26,7 +27,9 @@ from comity.agents.relayer.planner import (
     estimate_gas,
     find_dependency_hindrance,
     find_time_hindrance,
+    is_too_large,
     select_run,
+    split_provable,
 )
 from comity.agents.relayer.proofs import ProvenWord
 from comity.agents.relayer.runs import load_run
@@ -42,7 +45,7 @@ NOBODY = Address32(bytes(32))
 
 def build_candidate(nonce: int, *, receiver_policy: int | None = FIRST, awaits: int = 0, **fields: Any) -> Candidate:
     envelope = build_envelope(nonce, **fields)
-    return Candidate(nonce, envelope.id, envelope.encode(), envelope, receiver_policy, awaits)
+    return Candidate(nonce, envelope.id, envelope.encode(), envelope, receiver_policy, awaits=awaits)
 
 
 def build_word(nonce: int, *indices: int) -> ProvenWord:
@@ -108,7 +111,7 @@ def test_proofs_that_nobody_in_the_run_asks_for_are_left_out() -> None:
 
 def test_a_dependant_goes_only_with_its_dependency() -> None:
     candidates = [build_candidate(1, receiver_policy=SECOND), build_candidate(2, awaits=1), build_candidate(3)]
-    assert select(candidates[1:], build_word(3)) is None
+    assert select_run(candidates[1:], [build_word(3)], PLENTY) is None
     assert select([candidates[2]], build_word(3)) == [3]
     assert select([build_candidate(1), *candidates[1:]], build_word(3)) == [1, 2, 3]
 
@@ -122,9 +125,48 @@ def test_the_sum_of_gas_limits_keeps_to_the_limit() -> None:
     assert selection.gas <= limits.gas
 
 
-def test_one_envelope_that_asks_for_more_than_the_limit_goes_alone() -> None:
-    candidates = [build_candidate(1, gas_limit=20_000_000), build_candidate(2)]
-    assert select(candidates, build_word(2), limits=Limits(Gas(10_000_000))) == [1]
+def test_an_envelope_that_asks_for_more_than_the_limit_is_never_selected() -> None:
+    limits = Limits(Gas(10_000_000))
+    large, small = build_candidate(1, gas_limit=20_000_000), build_candidate(2)
+    assert is_too_large(large, limits)
+    assert not is_too_large(small, limits)
+    assert select([large, small], build_word(2), limits=limits) is None
+
+
+def test_a_selection_keeps_to_the_limit_with_its_proofs_and_bare_entries() -> None:
+    candidate = build_candidate(1, gas_limit=9_500_000)
+    limits = Limits(Gas(estimate_gas((candidate,), {0: bytes(33)}, 4)))
+    assert select([candidate], build_word(4), limits=limits) == [1]
+    assert select([candidate], build_word(5), limits=limits) is None
+    assert select([candidate], build_word(4), build_word(300), limits=limits) == [1]
+
+
+def test_a_valuation_is_paid_for() -> None:
+    plain = build_candidate(1)
+    tiered = replace(plain, is_tiered=True, receiver_policy=ANY_POLICY)
+    assert estimate_gas([tiered] * 20, {}, 0) - estimate_gas([plain] * 20, {}, 0) >= 20 * 120_000
+
+
+def test_all_proofs_are_kept_where_a_valuation_decides() -> None:
+    tiered = replace(build_candidate(1), is_tiered=True, receiver_policy=ANY_POLICY)
+    selection = select_run([tiered], [build_word(1, 0, 1)], PLENTY)
+    assert selection is not None
+    assert set(selection.proven.proofs) == {0, 1}
+
+
+def test_what_no_word_can_carry_is_split_off_with_its_dependants() -> None:
+    candidates = [
+        build_candidate(1, receiver_policy=SECOND),
+        build_candidate(2, awaits=1),
+        build_candidate(3),
+        build_candidate(4, awaits=3),
+        build_candidate(6),
+    ]
+    provable, others = split_provable(candidates, [build_word(5)])
+    assert [each.nonce for each in provable] == [3, 4]
+    assert [each.nonce for each in others] == [1, 2, 6]
+    far = [build_word(3 + MAX_ENTRIES + MAX_SUFFIX)]
+    assert [each.nonce for each in split_provable(candidates, far)[0]] == [6]
 
 
 @pytest.mark.parametrize("gas_limit", [0, 1, 100_000, 30_000_000])
@@ -193,14 +235,18 @@ def test_every_run_is_one_that_the_gate_takes(lane: Dispatches, data: st.DataObj
         Candidate(nonce, lane.rows[nonce - 1].id, lane.rows[nonce - 1].envelope, decode(lane.rows[nonce - 1].envelope))
         for nonce in nonces
     ]
-    selection = select_run(candidates, words, Limits(Gas(data.draw(st.sampled_from([1_000_000, 16_000_000])))))
+    limits = Limits(Gas(data.draw(st.sampled_from([1_000_000, 16_000_000]))))
+    selection = select_run(candidates, words, limits)
     if selection is None:
         head = candidates[0]
         assert not any(
-            head.nonce <= word.nonce < head.nonce + MAX_ENTRIES + MAX_SUFFIX and head.is_satisfied(word.verified)
+            head.nonce <= word.nonce < head.nonce + MAX_ENTRIES + MAX_SUFFIX
+            and head.is_satisfied(word.verified)
+            and estimate_gas((head,), word.proofs, word.nonce - head.nonce + 1) <= limits.gas
             for word in words
         )
         return
+    assert selection.gas <= limits.gas
     run = load_run(lane.store, LANE, selection, NOBODY)
     calls = [(run.encode()[0], [each.nonce for each in selection.chosen])]
     calls += [(run.encode_alone(each)[0], [each.nonce]) for each in selection.chosen[:3]]

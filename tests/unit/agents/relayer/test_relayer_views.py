@@ -11,10 +11,11 @@ from comity.agents.relayer import gate as gate_module
 from comity.agents.relayer.gate import TRANSACTION_GAS_CAP, GateView
 from comity.agents.relayer.options import compute_retry_wait, compute_wait
 from comity.agents.relayer.proofs import POOL_WORDS, REACH, ProofDesk, ProofPool
-from comity.agents.relayer.providers import FailoverRpc
+from comity.agents.relayer.providers import BATCH_CALLS, FailoverRpc
 from comity.chain.bindings import POLICY_OF, VERIFIERS
 from comity.chain.codec import Block
-from comity.chain.rpc import RpcError
+from comity.chain.quorum import ProviderQuorum
+from comity.chain.rpc import Rpc, RpcError
 from comity.core.errors import Rejected, Unavailable
 from comity.core.types import Direction, Gas, Hash32, Lane, Word
 
@@ -33,12 +34,16 @@ class AnsweringRpc:
         self.verifiers: dict[int, int] = {}
         self.verdicts: list[Any] = []
         self.block_gas = 60_000_000
+        self.now = NOW
         self.asked: Counter[bytes] = Counter()
 
-    async def fetch_block(self, block: str) -> Block:
-        return Block(1, NO_HASH, NO_HASH, NOW, NO_HASH, {"gasLimit": hex(self.block_gas)})
+    async def fetch_block(self, block: str, full: bool) -> Block:
+        return Block(1, NO_HASH, NO_HASH, self.now, NO_HASH, {"gasLimit": hex(self.block_gas)})
 
-    async def batch(self, calls: Sequence[tuple[str, Any]], *, return_exceptions: bool = False) -> list[Any]:
+    async def batch(self, calls: Sequence[tuple[str, Any]]) -> list[Any]:
+        return await self._exchange(calls, alone=False)
+
+    async def _exchange(self, calls: Sequence[tuple[str, Any]], *, alone: bool) -> list[Any]:
         return [self._answer(params[0]) for _, params in calls]
 
     def _answer(self, call: dict[str, Any]) -> Any:
@@ -58,7 +63,7 @@ def rpc() -> AnsweringRpc:
 
 @pytest.fixture
 def gate(rpc: AnsweringRpc) -> GateView:
-    return GateView(GATE, rpc, RECEIVER)  # type: ignore[arg-type]
+    return GateView(GATE, ProviderQuorum([rpc], 1), RECEIVER)  # type: ignore[list-item]
 
 
 async def test_a_receivers_policy_is_asked_once_and_again_when_it_is_old(
@@ -177,24 +182,36 @@ async def test_proofs_take_bounded_memory() -> None:
         assert len(desk.find(first, first + REACH - 1)) == REACH
 
 
-class Provider:
-    """A provider that answers with its name, or not at all."""
+class Provider(Rpc):
+    """A provider that answers with its name or what it is told to, in batches of some size, or not at all."""
+
+    host = ""
 
     def __init__(self, host: str) -> None:
         self.host = host
         self.is_up = True
         self.asked = 0
+        self.answers: dict[str, Any] = {}
+        self.batch_calls = 1000
+        self.batches: list[int] = []
 
-    async def _exchange(self, calls: Sequence[Any], *, alone: bool) -> list[Any]:
+    async def _exchange(self, calls: Sequence[tuple[str, Any]], *, alone: bool) -> list[Any]:
         self.asked += 1
+        self.batches.append(len(calls))
         if not self.is_up:
             raise Unavailable("the provider does not answer", host=self.host)
-        return [self.host]
+        if len(calls) > self.batch_calls:
+            return [RpcError("batch too large", code=-32600)] * len(calls)
+        return [self.answers.get(method, self.host) for method, _ in calls]
+
+
+REFUSED = RpcError("header not found", code=-32000)
+WORD = "0x" + bytes(32).hex()
 
 
 async def test_a_failing_provider_is_replaced_and_not_asked_again() -> None:
     first, second = Provider("first"), Provider("second")
-    rpc = FailoverRpc([first, second])  # type: ignore[list-item]
+    rpc = FailoverRpc([first, second])
     assert await rpc.call("eth_chainId") == "first"
     first.is_up = False
     assert [await rpc.call("eth_chainId") for _ in range(3)] == ["second"] * 3
@@ -207,7 +224,88 @@ async def test_without_any_provider_it_is_unavailable() -> None:
     for provider in providers:
         provider.is_up = False
     with pytest.raises(Unavailable):
-        await FailoverRpc(providers).call("eth_chainId")  # type: ignore[arg-type]
+        await FailoverRpc(providers).call("eth_chainId")
+
+
+@pytest.mark.parametrize("fault", [REFUSED, None, "0xzz", 7])
+async def test_a_provider_that_answers_with_errors_or_nonsense_is_replaced(fault: Any) -> None:
+    bad, good = Provider("bad"), Provider("good")
+    bad.answers = {"eth_blockNumber": fault, "eth_call": fault}
+    good.answers = {"eth_blockNumber": "0x10", "eth_call": WORD}
+    assert await FailoverRpc([bad, good]).block_number() == 16
+    gate = GateView(GATE, ProviderQuorum([bad, good], 2), RECEIVER)
+    assert await gate.fetch_policies(LANE, [RECEIVER]) == {RECEIVER: 0}
+
+
+async def test_a_provider_without_a_newest_block_is_replaced() -> None:
+    bad, good = Provider("bad"), Provider("good")
+    bad.answers = {"eth_getBlockByNumber": None}
+    header = {name: WORD for name in ("hash", "parentHash", "stateRoot")} | {"number": "0x1", "timestamp": "0x5"}
+    good.answers = {"eth_getBlockByNumber": header}
+    assert (await FailoverRpc([bad, good]).fetch_block("latest")).timestamp == 5
+
+
+async def test_what_a_pool_says_about_a_transaction_is_told_and_not_asked_of_the_next() -> None:
+    first, second = Provider("first"), Provider("second")
+    first.answers = {"eth_sendRawTransaction": RpcError("nonce too low", code=-32000)}
+    with pytest.raises(RpcError, match="nonce too low"):
+        await FailoverRpc([first, second]).send_raw_transaction(b"raw")
+    assert second.asked == 0
+
+
+async def test_batches_shrink_to_what_the_providers_take() -> None:
+    only = Provider("only")
+    only.batch_calls = 10
+    rpc = FailoverRpc([only])
+    calls: list[tuple[str, Any]] = [("eth_call", [n]) for n in range(160)]
+    assert await rpc.batch(calls) == ["only"] * 160
+    assert only.batches[:4] == [BATCH_CALLS, 25, 12, 6]
+    assert set(only.batches[3:]) <= {6, 4}
+
+
+async def test_an_outage_does_not_make_batches_shorter() -> None:
+    only = Provider("only")
+    only.is_up = False
+    rpc = FailoverRpc([only])
+    calls: list[tuple[str, Any]] = [("eth_call", [n]) for n in range(50)]
+    with pytest.raises(Unavailable):
+        await rpc.batch(calls)
+    only.is_up, only.batches = True, []
+    await rpc.batch(calls)
+    assert only.batches == [50]
+
+
+async def test_one_call_that_everybody_refuses_spoils_no_other() -> None:
+    only = Provider("only")
+    only.answers = {"eth_bad": REFUSED}
+    calls: list[tuple[str, Any]] = [("eth_call", []), ("eth_bad", []), ("eth_call", [])]
+    assert await FailoverRpc([only]).batch(calls, return_exceptions=True) == ["only", REFUSED, "only"]
+
+
+async def test_a_verdict_is_what_a_quorum_says() -> None:
+    providers = [Provider(name) for name in "abc"]
+    gate = GateView(GATE, ProviderQuorum(providers, 2), RECEIVER)
+    lie = Rejected("reverted", reason="gate: wrong chain")
+    for provider in providers:
+        provider.answers = {"eth_call": "0x"}
+    providers[0].answers = {"eth_call": lie}
+    assert await gate.rehearse([(b"", Gas(1))]) == ["gate: wrong chain"]
+    assert await gate.confirm(b"", Gas(1)) is None
+    providers[1].answers = {"eth_call": lie}
+    assert await gate.confirm(b"", Gas(1)) == "gate: wrong chain"
+    providers[1].answers = {"eth_call": Rejected("reverted", reason="gate: too early")}
+    with pytest.raises(Unavailable):
+        await gate.confirm(b"", Gas(1))
+
+
+async def test_a_false_time_does_not_outlive_the_provider_that_told_it(
+    gate: GateView, rpc: AnsweringRpc, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gate_module, "_CLOCK_SECONDS", -1.0)
+    rpc.now = NOW * 10
+    assert (await gate.fetch_clock()).now >= NOW * 10
+    rpc.now = NOW
+    assert (await gate.fetch_clock()).now < NOW + DAY
 
 
 def test_a_failing_receiver_is_tried_ever_more_rarely() -> None:
