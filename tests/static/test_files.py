@@ -12,6 +12,7 @@ LONGER = {
     "src/comity/contracts/Gate.vy": "one contract, whose hot path reads best in one piece; modules cost gas there",
     "src/comity/contracts/Router.vy": "one contract with two doors to one lane, which share their checks",
     "src/comity/core/envelope.py": "one format: its errors, fields and rules are read side by side",
+    "src/comity/sdk/client.py": "one class: sending, finding and waiting share their ends and their errors",
     "tests/integration/chain/test_follower.py": "one component's faults, over one model of a chain",
     "tests/integration/chain/test_submitter.py": "the same",
     "tests/unit/agents/attestor/test_attestor_faults.py": "the same",
