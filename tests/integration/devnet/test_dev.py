@@ -25,10 +25,10 @@ def test_keys_are_readable_by_their_owner_only(tmp_path: Path) -> None:
 def test_down_ends_every_process_and_leaves_a_log_only(tmp_path: Path) -> None:
     shell = Shell(tmp_path)
     state = shell.run("dev", "up", "--background", "--chains", "2").document
-    processes = [state["pid"], *list_children(state["pid"])]
+    processes = [os.pidfd_open(pid) for pid in (state["pid"], *list_children(state["pid"]))]
     assert len(processes) == 3
     assert shell.run("dev", "down").document == {"stopped": True, "pid": state["pid"]}
-    assert not [pid for pid in processes if Path(f"/proc/{pid}").exists()]
+    assert all(has_ended(process, 5) for process in processes)
     assert [path.name for path in (tmp_path / ".comity").iterdir()] == ["dev.log"]
     assert shell.run("dev", "down").document == {"stopped": False}
     assert shell.run("dev", "status").code == 4
@@ -39,13 +39,10 @@ def test_chains_die_with_a_killed_devnet_and_down_clears_away(tmp_path: Path) ->
     temporary.mkdir()
     shell = Shell(tmp_path)
     state = shell.run("dev", "up", "--background", "--chains", "2", TMPDIR=str(temporary)).document
-    descriptors = [os.pidfd_open(pid) for pid in list_children(state["pid"])]
-    assert len(descriptors) == 2
+    chains = [os.pidfd_open(pid) for pid in list_children(state["pid"])]
+    assert len(chains) == 2
     os.kill(state["pid"], 9)
-    for descriptor in descriptors:
-        with os.fdopen(descriptor) as file:
-            # A pidfd is readable once its process has ended.
-            assert select.select([file.fileno()], [], [], 10)[0]
+    assert all(has_ended(chain, 10) for chain in chains)
     assert shell.run("dev", "status").code == 4
     lost = shell.run("trace", "0x" + "11" * 32)
     assert (lost.code, lost.document["next_step"]) == (4, "comity doctor")
@@ -70,6 +67,12 @@ def test_a_devnet_that_cannot_start_says_why(tmp_path: Path) -> None:
 
 def find_steps(checks: list[dict[str, str | None]]) -> list[str | None]:
     return [row["next_step"] for row in checks]
+
+
+def has_ended(process: int, patience: float) -> bool:
+    """Whether the process of this pidfd ends within some seconds."""
+    with os.fdopen(process) as file:
+        return bool(select.select([file.fileno()], [], [], patience)[0])
 
 
 def list_children(pid: int) -> list[int]:
